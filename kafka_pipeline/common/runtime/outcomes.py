@@ -1,0 +1,56 @@
+"""What became of a record. A worker decides; the loop acts: it produces, waits for the acknowledgement, commits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from kafka_pipeline.common.failures import Category
+from kafka_pipeline.common.messaging import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """Everything that follows from the record is durable, but for `messages`, which the loop produces."""
+
+    messages: tuple[Message, ...] = ()
+    cleanup: Callable[[], None] | None = None
+    """Called once the messages are acknowledged. Must be quick and harmless if it never happens (a crash)."""
+    label: str = "success"
+    """The outcome's name in metrics; one of a small fixed set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """The record needs nothing done; it is counted under its reason and passed."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """The record failed in a way that may pass: later, outside the main topic (I8)."""
+
+    category: Category
+    error_class: str
+    error_text: str
+    """Redacted, at most 500 characters."""
+    reason: str | None = None
+    """Finer word for a dead letter, if it comes to that; the category otherwise."""
+    not_before: datetime | None = None
+    """Earliest time of the next attempt, where the failing side named one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dead:
+    """The record failed for good: it goes to its dead letters, with the reason."""
+
+    reason: str
+    error_class: str
+    error_text: str
+    """Redacted, at most 500 characters."""
+
+
+Outcome: TypeAlias = Done | Skip | Retry | Dead
