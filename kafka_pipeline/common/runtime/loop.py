@@ -1,0 +1,382 @@
+"""The one worker loop: poll, process, checkpoint.
+
+    poll ──▶ batcher ──▶ process (batches overlap) ──▶ produce what follows, wait for the acknowledgement
+     ▲                                                     │
+     └──── commit the contiguous finished prefix ◀── finish ┘
+
+What it promises (the invariants are those of `docs/design.md`):
+
+- I1: an offset is committed only when everything that follows from its record, and from all before it in its
+  partition, is durable.
+- I9: it holds at most `max_in_flight_records`; when full it pauses its partitions and goes on polling, which keeps it
+  in its group.
+- While the broker takes no messages it waits and tries again; no record is failed because of it (I7).
+- Revocation: what is in flight gets `revoke_timeout_s` to finish; the finished prefix is committed, the rest will be
+  delivered to the next owner.
+- Stop: no more polling, what is in flight gets `shutdown_timeout_s`, the finished prefix is committed, the group is
+  left.
+
+It is a member of its group only as long as it turns: a loop that hangs is removed by `max.poll.interval.ms`, and its
+partitions go to a worker that lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
+from kafka_pipeline.common.failures import PipelineError
+from kafka_pipeline.common.messaging import (
+    CommitError,
+    Consumer,
+    FencedError,
+    Message,
+    MessageTooLargeError,
+    ProduceError,
+    Producer,
+    Record,
+    TopicPartition,
+)
+from kafka_pipeline.common.observability import metrics
+from kafka_pipeline.common.runtime.batching import Batcher, Delivery
+from kafka_pipeline.common.runtime.offsets import OffsetTracker
+from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Skip
+from kafka_pipeline.common.runtime.processor import FailureRouter, Processor, failure_outcome
+
+TRACEPARENT = "traceparent"
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopSettings:
+    """Sizes and times of one loop."""
+
+    max_batch_records: int = 500
+    linger_s: float = 0.1
+    """How long a record may wait for others to share its batch."""
+    max_in_flight_records: int = 5_000
+    """Bound of all records held: waiting, parked and in process."""
+    poll_timeout_s: float = 0.2
+    """A commit waits for the poll before it; longer polls make commits late, shorter ones burn processor time."""
+    commit_interval_s: float = 0.25
+    """Work that a crash repeats, in seconds, against round trips to the broker."""
+    revoke_timeout_s: float = 30.0
+    """Must stay below the consumer's revoke budget, or the finished prefix is not committed and done again."""
+    shutdown_timeout_s: float = 30.0
+    produce_retry_initial_s: float = 0.5
+    produce_retry_max_s: float = 15.0
+
+
+class WorkerLoop:
+    """Runs one processor as one member of its consumer group. It owns the consumer and closes it."""
+
+    def __init__(
+        self,
+        processor: Processor,
+        *,
+        consumer: Consumer,
+        producer: Producer,
+        failures: FailureRouter,
+        settings: LoopSettings | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._processor = processor
+        self._consumer = consumer
+        self._producer = producer
+        self._failures = failures
+        self._settings = settings or LoopSettings()
+        self._clock = clock
+        self._offsets = OffsetTracker()
+        self._batcher = Batcher(
+            max_records=self._settings.max_batch_records,
+            linger_s=self._settings.linger_s,
+            ordering=processor.ordering,
+        )
+        self._in_flight: dict[asyncio.Task[None], list[Delivery]] = {}
+        self._in_flight_records = 0
+        self._paused: frozenset[TopicPartition] = frozenset()
+        self._last_commit_s = clock.monotonic()
+        self._stopping = False
+        self._defect: BaseException | None = None
+        self._log = _log.bind(worker=processor.name)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then drain.
+
+        Raises MessagingError where the broker refuses us, and whatever defect ended a batch: then nothing of that
+        batch is committed, and a restart does it again.
+        """
+        self._log.info("worker_started", group=self._processor.group, topics=list(self._processor.topics))
+        try:
+            await self._consumer.subscribe(self._processor.topics, self)
+            while not stop.is_set() and self._defect is None:
+                await self._turn()
+        finally:
+            await self._drain()
+            self._log.info("worker_stopped")
+        if self._defect is not None:
+            raise self._defect
+
+    # -- the turn ------------------------------------------------------------------------------------------------
+
+    async def _turn(self) -> None:
+        await self._balance()
+        room = self._settings.max_in_flight_records - self._held()
+        records = await self._consumer.poll(max(1, min(room, self._settings.max_batch_records)), self._poll_timeout_s())
+        if records:
+            self._batcher.add(self._begin(records), self._clock.monotonic())
+        self._dispatch()
+        if self._clock.monotonic() - self._last_commit_s >= self._settings.commit_interval_s:
+            await self._commit()
+
+    def _held(self) -> int:
+        return self._in_flight_records + len(self._batcher)
+
+    def _poll_timeout_s(self) -> float:
+        due_s = self._batcher.due_in(self._clock.monotonic())
+        if due_s is None or self._in_flight_records >= self._settings.max_in_flight_records:
+            return self._settings.poll_timeout_s
+        return min(due_s, self._settings.poll_timeout_s)
+
+    async def _balance(self) -> None:
+        """Pause every partition while full; resume when half of the room is free again (I9)."""
+        held = self._held()
+        if held >= self._settings.max_in_flight_records:
+            fresh = self._consumer.assignment() - self._paused
+            if fresh:
+                await self._consumer.pause(fresh)
+                self._paused |= fresh
+        elif self._paused and held <= self._settings.max_in_flight_records // 2:
+            paused, self._paused = self._paused, frozenset()
+            await self._consumer.resume(paused & self._consumer.assignment())
+
+    def _begin(self, records: Iterable[Record]) -> list[Delivery]:
+        deliveries = []
+        for record in records:
+            generation = self._offsets.begin(record.topic_partition, record.offset)
+            if generation is None:
+                continue  # delivered twice by a rebalance; the first copy is still being worked on
+            deliveries.append(Delivery(record, generation))
+        return deliveries
+
+    # -- batches -------------------------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        """Start every batch that is due and fits."""
+        while not self._stopping and self._in_flight_records < self._settings.max_in_flight_records:
+            now_s = self._clock.monotonic()
+            due_s = self._batcher.due_in(now_s)
+            if due_s is None or due_s > 0:
+                return
+            batch = self._batcher.take(now_s)
+            if not batch:
+                return
+            self._in_flight_records += len(batch)
+            task = asyncio.create_task(self._run_batch(batch), name=f"{self._processor.name}-batch")
+            self._in_flight[task] = batch
+            task.add_done_callback(self._batch_over)
+        metrics.RECORDS_IN_FLIGHT.labels(worker=self._processor.name).set(self._in_flight_records)
+
+    def _batch_over(self, task: asyncio.Task[None]) -> None:
+        batch = self._in_flight.pop(task)
+        self._in_flight_records -= len(batch)
+        if not task.cancelled() and task.exception() is not None:
+            # Its records never finish, so their partitions would stand still in silence. Stop, and be seen.
+            self._defect = self._defect or task.exception()
+            self._stopping = True
+        metrics.RECORDS_IN_FLIGHT.labels(worker=self._processor.name).set(self._in_flight_records)
+        self._batcher.release(batch, self._clock.monotonic())
+        self._dispatch()
+
+    async def _run_batch(self, batch: Sequence[Delivery]) -> None:
+        started_s = self._clock.monotonic()
+        records = [delivery.record for delivery in batch]
+        outcomes = await self._outcomes(records)
+        outcomes = await self._produce(records, outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome, Done) and outcome.cleanup is not None:
+                self._clean_up(outcome)
+        for record, generation in batch:
+            self._offsets.finish(record.topic_partition, record.offset, generation)
+        self._count(records, outcomes, self._clock.monotonic() - started_s)
+
+    async def _outcomes(self, records: Sequence[Record]) -> list[Outcome]:
+        try:
+            outcomes = list(await self._processor.process(records))
+            if len(outcomes) != len(records):
+                raise RuntimeError(f"{self._processor.name} returned {len(outcomes)} outcomes for {len(records)} records")
+        except Exception as error:
+            if len(records) > 1:
+                self._log.warning("batch_taken_apart", records=len(records), error=type(error).__name__)
+                return [(await self._outcomes([record]))[0] for record in records]
+            if not isinstance(error, PipelineError):
+                self._log.exception("record_failed_unforeseen", **_position(records[0]))
+            return [failure_outcome(error)]
+        return outcomes
+
+    async def _produce(self, records: Sequence[Record], outcomes: list[Outcome]) -> list[Outcome]:
+        """Produce what follows; wait for every acknowledgement, however long the broker takes."""
+        outgoing = [self._messages(record, outcome) for record, outcome in zip(records, outcomes, strict=True)]
+        messages = [message for some in outgoing for message in some]
+        if not messages:
+            return outcomes
+        try:
+            await self._send(messages)
+        except MessageTooLargeError:
+            return [await self._produce_alone(*each) for each in zip(records, outcomes, outgoing, strict=True)]
+        return outcomes
+
+    async def _produce_alone(self, record: Record, outcome: Outcome, messages: Sequence[Message]) -> Outcome:
+        """Find the record whose message no broker takes, and set it aside; its neighbours go on."""
+        try:
+            await self._send(messages)
+        except MessageTooLargeError as error:
+            dead = Dead(reason="too_large", error_class=type(error).__name__, error_text=str(error))
+            await self._send(self._messages(record, dead))
+            return dead
+        return outcome
+
+    async def _send(self, messages: Sequence[Message]) -> None:
+        delay_s = self._settings.produce_retry_initial_s
+        while messages:
+            try:
+                await self._producer.send(messages)
+            except MessageTooLargeError:
+                raise
+            except ProduceError as error:
+                metrics.PRODUCE_FAILURES.labels(worker=self._processor.name).inc()
+                self._log.warning("produce_failed", messages=len(messages), error=str(error), again_in_s=delay_s)
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
+                delay_s = min(delay_s * 2, self._settings.produce_retry_max_s)
+            else:
+                return
+
+    def _messages(self, record: Record, outcome: Outcome) -> Sequence[Message]:
+        match outcome:
+            case Done():
+                messages: Sequence[Message] = outcome.messages
+            case Skip():
+                return ()
+            case Retry() | Dead():
+                messages = self._failures.route(record, outcome)
+        return _traced(messages, record.header(TRACEPARENT))
+
+    def _clean_up(self, outcome: Done) -> None:
+        try:
+            if outcome.cleanup is not None:
+                outcome.cleanup()
+        except OSError as error:  # a file that stays behind is found by the next cleaning
+            self._log.warning("cleanup_failed", error=type(error).__name__)
+
+    def _count(self, records: Sequence[Record], outcomes: Sequence[Outcome], seconds: float) -> None:
+        worker = self._processor.name
+        for record, outcome in zip(records, outcomes, strict=True):
+            match outcome:
+                case Done(label=label):
+                    metrics.RECORDS_PROCESSED.labels(worker=worker, outcome=label).inc()
+                case Skip():
+                    metrics.RECORDS_PROCESSED.labels(worker=worker, outcome="skipped").inc()
+                case Retry():
+                    metrics.RECORDS_PROCESSED.labels(worker=worker, outcome="retry").inc()
+                    self._log.warning(
+                        "record_set_aside", **_position(record), reason=outcome.reason or outcome.category.value
+                    )
+                case Dead():
+                    metrics.RECORDS_PROCESSED.labels(worker=worker, outcome="dead_letter").inc()
+                    self._log.warning("record_set_aside", **_position(record), reason=outcome.reason)
+        metrics.BATCH_RECORDS.labels(worker=worker).observe(len(records))
+        metrics.BATCH_SECONDS.labels(worker=worker).observe(seconds)
+
+    # -- checkpoints and rebalances ------------------------------------------------------------------------------
+
+    async def _commit(self) -> None:
+        self._last_commit_s = self._clock.monotonic()
+        offsets = self._offsets.committable()
+        if not offsets:
+            return
+        try:
+            await self._consumer.commit(offsets)
+        except FencedError:
+            # The rebalance callback that follows says which partitions are gone; until then nothing is lost, only late.
+            metrics.COMMITS.labels(worker=self._processor.name, result="fenced").inc()
+            self._log.warning("commit_fenced", partitions=len(offsets))
+        except CommitError as error:
+            metrics.COMMITS.labels(worker=self._processor.name, result="failed").inc()
+            self._log.warning("commit_failed", partitions=len(offsets), error=str(error))
+        else:
+            metrics.COMMITS.labels(worker=self._processor.name, result="stored").inc()
+            for partition, offset in offsets.items():
+                self._offsets.committed(partition, offset)
+
+    async def on_assigned(self, partitions: frozenset[TopicPartition]) -> None:
+        """Start with a clean slate for what is new."""
+        self._offsets.drop(partitions)
+        self._paused -= partitions
+        self._log.info("partitions_assigned", partitions=sorted(map(str, partitions)))
+
+    async def on_revoked(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, int]:
+        """Let what is in flight finish within the budget; return the finished prefix for the last commit."""
+        self._batcher.drop(partitions)
+        await self._finish_in_flight(partitions, self._settings.revoke_timeout_s)
+        offsets = self._offsets.committable(partitions)
+        self._forget(partitions)
+        self._log.info("partitions_revoked", partitions=sorted(map(str, partitions)))
+        return offsets
+
+    async def on_lost(self, partitions: frozenset[TopicPartition]) -> None:
+        """Drop the state of partitions that someone else already has."""
+        self._batcher.drop(partitions)
+        self._forget(partitions)
+        self._log.warning("partitions_lost", partitions=sorted(map(str, partitions)))
+
+    def _forget(self, partitions: frozenset[TopicPartition]) -> None:
+        self._offsets.drop(partitions)
+        self._paused -= partitions
+
+    async def _finish_in_flight(self, partitions: frozenset[TopicPartition] | None, timeout_s: float) -> None:
+        tasks = [
+            task
+            for task, batch in self._in_flight.items()
+            if partitions is None or any(delivery.record.topic_partition in partitions for delivery in batch)
+        ]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+
+    async def _drain(self) -> None:
+        self._stopping = True
+        await self._finish_in_flight(None, self._settings.shutdown_timeout_s)
+        abandoned = list(self._in_flight)
+        if abandoned:
+            self._log.warning("batches_abandoned", batches=len(abandoned), records=self._in_flight_records)
+        for task in abandoned:
+            task.cancel()
+        await asyncio.gather(*abandoned, return_exceptions=True)
+        await self._consumer.close()  # asks on_revoked, which returns the finished prefix for the last commit
+
+
+def _position(record: Record) -> dict[str, object]:
+    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+
+
+def _traced(messages: Sequence[Message], traceparent: bytes | None) -> Sequence[Message]:
+    """Carry the consumed record's trace context to what follows from it [TOP-3]."""
+    if traceparent is None:
+        return messages
+    return [
+        message
+        if any(name == TRACEPARENT for name, _ in message.headers)
+        else Message(
+            topic=message.topic,
+            value=message.value,
+            key=message.key,
+            headers=(*message.headers, (TRACEPARENT, traceparent)),
+            timestamp_ms=message.timestamp_ms,
+        )
+        for message in messages
+    ]

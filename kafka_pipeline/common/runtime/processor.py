@@ -1,0 +1,60 @@
+"""What a worker gives the loop: where its records come from, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.messaging import Message, Record
+from kafka_pipeline.common.observability.redaction import safe_error_text
+from kafka_pipeline.common.runtime.batching import Ordering
+from kafka_pipeline.common.runtime.outcomes import Dead, Outcome, Retry
+
+
+class Processor(Protocol):
+    """The part of a worker that is its own. Everything else is the loop's."""
+
+    @property
+    def name(self) -> str:
+        """The worker's name in logs and metrics."""
+
+    @property
+    def group(self) -> str:
+        """Its consumer group."""
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """What it reads."""
+
+    @property
+    def ordering(self) -> Ordering:
+        """What it needs to know about the order of its records."""
+
+    async def process(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Return one outcome per record, in order; return `Done` only when what follows from it is durable.
+
+        Several calls run at once. The first step of a call, up to its first await, runs in the order of the batches.
+        A failure of one record is its outcome, not an exception. If the call does raise, the loop calls it again for
+        each record alone, so that one bad record never fails its neighbours; what raises then is classified by
+        `failure_outcome`.
+        """
+
+
+class FailureRouter(Protocol):
+    """Decides where a failed record goes."""
+
+    def route(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
+        """Return what to produce for it; its offset is committed once that is acknowledged."""
+
+
+def failure_outcome(error: BaseException) -> Retry | Dead:
+    """Turn an exception into the outcome of its record; what nobody foresaw counts as transient (section 7.1)."""
+    name = type(error).__name__
+    if not isinstance(error, PipelineError):
+        return Retry(category=Category.UNKNOWN, error_class=name, error_text=safe_error_text(error))
+    if error.category is Category.PERMANENT:
+        return Dead(reason=error.reason, error_class=name, error_text=safe_error_text(error))
+    return Retry(
+        category=error.category, error_class=name, error_text=safe_error_text(error), reason=error.reason
+    )
