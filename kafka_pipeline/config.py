@@ -1,0 +1,427 @@
+"""Every setting of the pipeline, with its unit, its default and its bounds.
+
+Defaults < YAML file < environment < command line. The environment variable of a field is its name in capitals; lists
+are given comma-separated or as JSON. What is wrong is told all at once, one readable line each (`ConfigError`).
+
+Secrets are not settings: `claimx_api_token_env` names the variable that holds the token, and only
+`PipelineConfig.claimx_api_token` reads it [SEC-12]. Loading succeeds with nothing set; what a worker cannot do without
+it asks for at its start (`require_claimx_api_url` and its siblings).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, Self, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from kafka_pipeline._settings import checks
+from kafka_pipeline._settings.problems import ConfigError, ConflictError, Privacy, Problem, Source, explain
+from kafka_pipeline._settings.sources import LayerSource, read_environment, read_file, read_options
+
+__all__ = ["ConfigError", "PipelineConfig", "Privacy", "Problem", "Source", "load_config"]
+
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=86_400)]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=1_000_000)]
+Location: TypeAlias = Annotated[Path, BeforeValidator(checks.location)]
+Topic: TypeAlias = Annotated[str, AfterValidator(checks.topic_name)]
+TopicPrefix: TypeAlias = Annotated[str, AfterValidator(checks.topic_prefix)]
+Variable: TypeAlias = Annotated[str, AfterValidator(checks.variable_name), Privacy.SHOWN_WHEN_VALID]
+Hosts: TypeAlias = Annotated[
+    tuple[Annotated[str, AfterValidator(checks.host_name)], ...], BeforeValidator(checks.listed)
+]
+HostPorts: TypeAlias = Annotated[
+    tuple[Annotated[str, AfterValidator(checks.host_port)], ...], BeforeValidator(checks.listed)
+]
+Extensions: TypeAlias = Annotated[
+    tuple[Annotated[str, AfterValidator(checks.file_extension)], ...], BeforeValidator(checks.listed)
+]
+Delays: TypeAlias = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=604_800)], ...],
+    BeforeValidator(checks.listed),
+    Field(min_length=1, max_length=20),
+]
+Upper: Final = BeforeValidator(lambda value: value.strip().upper() if isinstance(value, str) else value)
+Lower: Final = BeforeValidator(lambda value: value.strip().lower() if isinstance(value, str) else value)
+
+_KNOWN_EXTENSIONS: Final = (
+    "pdf xml txt csv json html htm xls xlsx doc docx esx jpg jpeg png gif bmp tif tiff webp heic heif mov mp4"
+)
+
+
+class PipelineConfig(BaseSettings):
+    """All settings, checked. Built by hand it reads nothing around it: no file, no environment.
+
+    Raises pydantic's ValidationError when built by hand; `load_config` raises ConfigError instead.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    # Kafka
+    kafka_bootstrap_servers: Annotated[str, BeforeValidator(checks.server_list)] | None = Field(
+        None, description="Brokers as host:port, comma-separated; unset means the embedded broker in data_dir."
+    )
+    kafka_security_protocol: Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Upper] = Field(
+        "PLAINTEXT", description="How to speak to the brokers."
+    )
+    kafka_sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], Upper] | None = Field(
+        None, description="How to sign in, where the protocol is a SASL one."
+    )
+    kafka_sasl_username: Annotated[Annotated[str, AfterValidator(checks.sasl_username)] | None, Privacy.NEVER_SHOWN] = (
+        Field(None, description="User name for SASL; $ConnectionString for Event Hubs.")
+    )
+    kafka_sasl_password_env: Variable = Field(
+        "KAFKA_SASL_PASSWORD", description="Name of the environment variable that holds the SASL password."
+    )
+    kafka_ssl_ca_location: Location | None = Field(
+        None, description="File with the certificate authorities to trust; unset means the system's."
+    )
+    kafka_ssl_certificate_location: Location | None = Field(
+        None, description="File with our own certificate, for mutual TLS."
+    )
+    kafka_ssl_key_location: Location | None = Field(None, description="File with the key of our own certificate.")
+    kafka_group_prefix: Annotated[str, AfterValidator(checks.group_prefix)] = Field(
+        "", description="Put before the name of every consumer group [TOP-2]."
+    )
+    kafka_topic_partitions: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        6, description="Partitions of a topic that claimx-topics creates."
+    )
+    kafka_replication_factor: Annotated[int, Field(ge=1, le=15)] | None = Field(
+        None, description="Copies of a topic that claimx-topics creates; unset leaves it to the broker."
+    )
+    kafka_session_timeout_seconds: Annotated[float, Field(ge=6, le=1_800)] = Field(
+        45, description="Silence after which the broker takes a worker for dead, in seconds."
+    )
+    kafka_max_poll_interval_seconds: Annotated[float, Field(ge=10, le=86_400)] = Field(
+        300, description="Longest time between two polls before the group goes on without the worker, in seconds."
+    )
+
+    # Places
+    data_dir: Location = Field(
+        Path("data"), description="Folder for what this machine keeps: embedded broker, cache, local lake."
+    )
+    lake_url: Annotated[Annotated[str, AfterValidator(checks.lake_url)] | None, Privacy.SHOWN_WHEN_VALID] = Field(
+        None,
+        description="Lake root, abfss:// or az:// or a folder, with Tables/ and Files/ below; unset: data_dir/lake.",
+    )
+    cache_dir: Location | None = Field(
+        None, description="Folder shared by downloader and uploader; unset means data_dir/cache."
+    )
+    cache_max_bytes: Annotated[int, Field(ge=1_048_576, le=2**50)] = Field(
+        10 * 2**30, description="Size the cache of downloaded files may reach, in bytes (I9)."
+    )
+
+    # Worker loop
+    worker_batch_records: Count = Field(500, description="Records in a batch at most.")
+    worker_batch_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
+        0.1, description="Time a batch waits to become full, in seconds."
+    )
+    worker_max_in_flight_records: Count = Field(
+        5_000, description="Records a worker may have read and not yet committed (I9)."
+    )
+    shutdown_timeout_seconds: Seconds = Field(
+        30,
+        description="Time to finish what is in flight after SIGTERM, in seconds; what is not done is delivered again.",
+    )
+    max_event_bytes: Annotated[int, Field(ge=1_024, le=2**30)] = Field(
+        2**20, description="Size of an event in bytes above which it is set aside."
+    )
+    delta_flush_seconds: Annotated[float, Field(gt=0, le=3_600)] = Field(
+        1, description="Longest time rows wait before they are committed to the lake, in seconds."
+    )
+    delta_flush_rows: Count = Field(10_000, description="Rows gathered for one table that cause a commit at once.")
+
+    # Topics, as TOP-1 names them
+    claimx_events_topic: Topic = Field("claimx.events.raw", description="Events from ClaimX, read by the ingester.")
+    claimx_enrichment_pending_topic: Topic = Field(
+        "claimx.enrichment.pending", description="Events to be enriched, read by the enricher."
+    )
+    claimx_downloads_pending_topic: Topic = Field(
+        "claimx.downloads.pending", description="Files to fetch, read by the downloader."
+    )
+    claimx_downloads_cached_topic: Topic = Field(
+        "claimx.downloads.cached", description="Files in the cache, read by the uploader."
+    )
+    claimx_downloads_results_topic: Topic = Field(
+        "claimx.downloads.results", description="What became of each file, read by the result processor."
+    )
+    claimx_enrichment_retry_topic_prefix: TopicPrefix = Field(
+        "claimx.enrichment.retry", description="Begins the names of the retry topics of enrichment: PREFIX.5m."
+    )
+    claimx_downloads_retry_topic_prefix: TopicPrefix = Field(
+        "claimx.downloads.retry", description="Begins the names of the retry topics of downloads: PREFIX.5m."
+    )
+    claimx_dlq_topic: TopicPrefix = Field(
+        "claimx.dlq", description="Begins the names of the dead-letter topics: events, enrichment, downloads."
+    )
+    claimx_retry_delays_seconds: Delays = Field(
+        (300, 600, 1_200, 2_400), description="Wait before each further attempt, in seconds; one topic each [RTY-1]."
+    )
+
+    # ClaimX API
+    claimx_api_url: Annotated[Annotated[str, AfterValidator(checks.base_url)] | None, Privacy.SHOWN_WHEN_VALID] = Field(
+        None, description="Base URL of the ClaimX API; no default, needed by enricher and downloader [API-1]."
+    )
+    claimx_api_token_env: Variable = Field(
+        "CLAIMX_API_TOKEN", description="Name of the environment variable that holds the API token [SEC-12]."
+    )
+    claimx_api_sender_username: Annotated[str | None, Privacy.NEVER_SHOWN] = Field(
+        None, description="Account e-mail sent with video reports [API-9]."
+    )
+    claimx_api_max_concurrent: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        20, description="API calls at the same time, at most."
+    )
+    claimx_api_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        30, description="Longest wait for one API answer, in seconds."
+    )
+    claimx_api_quick_retries: Annotated[int, Field(ge=0, le=10)] = Field(
+        2, description="Repeats of an API call at once, before a retry topic is used [API-7]."
+    )
+    claimx_api_rate_limit_per_second: Annotated[float, Field(ge=0, le=100_000)] = Field(
+        0, description="API calls per second at most; 0 is no limit, 10 is a cautious one [API-6]."
+    )
+    claimx_breaker_failure_threshold: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        5, description="Failures in a row after which API calls stop for a while [CBR-1]."
+    )
+    claimx_breaker_reset_seconds: Seconds = Field(
+        60, description="How long API calls stop before one is tried again, in seconds [CBR-2]."
+    )
+
+    # Files
+    claimx_url_expiry_margin_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        60, description="A link is taken as expired so many seconds before it is [LNK-4]."
+    )
+    claimx_download_timeout_seconds: Seconds = Field(300, description="Longest time for one file, in seconds.")
+    claimx_max_file_bytes: Annotated[int, Field(ge=0, le=2**50)] = Field(
+        0, description="Size of a file in bytes above which it is refused; 0 is no limit."
+    )
+    claimx_store_signed_links: bool = Field(
+        False, description="Keep the signed query of links in tables; signed links are credentials [SEC-8]."
+    )
+    download_concurrency: Annotated[int, Field(ge=1, le=1_000)] = Field(32, description="Files fetched at once.")
+    upload_concurrency: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        16, description="Files written to the lake at once."
+    )
+    allowed_download_hosts: Hosts = Field(
+        (
+            "www.claimxperience.com",
+            "claimxperience.com",
+            "claimxperience.s3.amazonaws.com",
+            "claimxperience.s3.us-east-1.amazonaws.com",
+            "xactware-claimx-us-prod.s3.us-west-1.amazonaws.com",
+        ),
+        description="Hosts files may come from, exact names [SEC-1].",
+    )
+    allow_private_download_hosts: HostPorts = Field(
+        (), description="host:port pairs for which plain HTTP and private addresses are allowed (tests, demo) [SEC-2]."
+    )
+    allowed_file_extensions: Extensions = Field(
+        tuple(_KNOWN_EXTENSIONS.split()),
+        description="Extensions of files that are fetched; a file without one is [SEC-6].",
+    )
+
+    # Operation
+    log_format: Annotated[Literal["auto", "console", "json"], Lower] = Field(
+        "auto", description="How log lines look; auto is console on a terminal, else JSON."
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Lower] = Field(
+        "info", description="Least weight of what is logged."
+    )
+    health_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
+        0, description="Port for liveness, readiness and metrics; 0 is off."
+    )
+
+    _sources: Mapping[str, Source] = PrivateAttr(default_factory=dict)
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        """Where the value of each field comes from; what was set by hand counts as an option."""
+        by_hand = {name: Source.OPTION if name in self.model_fields_set else Source.DEFAULT for name in _names()}
+        return MappingProxyType({**by_hand, **self._sources})
+
+    @property
+    def lake_location(self) -> str:
+        """The lake's root: `lake_url`, else the folder `data_dir`/lake."""
+        return self.lake_url or str(self.data_dir / "lake")
+
+    @property
+    def cache_location(self) -> Path:
+        """The folder of downloaded files: `cache_dir`, else `data_dir`/cache."""
+        return self.cache_dir or self.data_dir / "cache"
+
+    def claimx_api_token(self, environ: Mapping[str, str]) -> str:
+        """Read the API token from the variable that holds it. Raises ConfigError if there is none."""
+        return _secret(environ, self.claimx_api_token_env, "claimx_api_token_env")
+
+    def kafka_sasl_password(self, environ: Mapping[str, str]) -> str:
+        """Read the SASL password from the variable that holds it. Raises ConfigError if there is none."""
+        return _secret(environ, self.kafka_sasl_password_env, "kafka_sasl_password_env")
+
+    def require_claimx_api_url(self) -> str:
+        """Return the base URL of the API. Raises ConfigError if there is none."""
+        if self.claimx_api_url is None:
+            remedy = "set CLAIMX_API_URL to the base URL, such as https://api.example.com/service/cxedirest"
+            raise ConfigError([Problem(field="claimx_api_url", what="is needed here and not set", remedy=remedy)])
+        return self.claimx_api_url
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leave the surroundings out: what counts is handed in, by hand or by `load_config`."""
+        return (init_settings,)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_yes_for_a_number(cls, value: object, info: object) -> object:
+        """Refuse `true` and `false` for anything but a switch, where pydantic would count 1 and 0."""
+        if isinstance(value, bool) and getattr(info, "field_name", None) != "claimx_store_signed_links":
+            raise ValueError("is not what belongs here")
+        return value
+
+    @model_validator(mode="after")
+    def _settings_go_together(self) -> Self:
+        if problems := tuple(_conflicts(self)):
+            raise ConflictError(problems)
+        return self
+
+
+def load_config(path: Path | None, overrides: Mapping[str, str], environ: Mapping[str, str]) -> PipelineConfig:
+    """Put defaults, the YAML file, the environment and the command line together, the later ones winning.
+
+    `overrides` maps field names to text. Raises ConfigError with one line for each problem found.
+    """
+    names = _names()
+    layers = [
+        read_options(overrides, names),
+        read_environment(environ, names),
+        *([read_file(path, names)] if path is not None else []),
+    ]
+    problems = [problem for layer in layers for problem in layer.problems]
+    origins = {name: origin for layer in reversed(layers) for name, origin in layer.origins.items()}
+    try:
+        sources = tuple(LayerSource(PipelineConfig, layer) for layer in layers)
+        config = PipelineConfig(_build_sources=(sources, {}))
+    except ValidationError as error:
+        fields = PipelineConfig.model_fields
+        problems += [problem for detail in error.errors() for problem in explain(detail, fields, origins)]
+        raise ConfigError(problems) from None
+    if problems:
+        raise ConfigError(problems)
+    config._sources = {name: layer.source for layer in reversed(layers) for name in layer.values}  # noqa: SLF001 - ours
+    return config
+
+
+def _names() -> tuple[str, ...]:
+    return tuple(PipelineConfig.model_fields)
+
+
+def _secret(environ: Mapping[str, str], variable: str, field: str) -> str:
+    secret = environ.get(variable, "").strip()
+    if not secret:
+        what = f"names the environment variable {variable}, which is not set"
+        raise ConfigError([Problem(field=field, what=what, remedy="put the secret there")])
+    if not secret.isprintable():
+        what = f"names the environment variable {variable}, which holds a line break or control character"
+        raise ConfigError([Problem(field=field, what=what, remedy="put the secret there on one line")])
+    return secret
+
+
+_DEAD_LETTER_KINDS: Final = ("events", "enrichment", "downloads")
+_RETRY_SUFFIX: Final = r"\.[0-9]+[ms](-[0-9]+)?"
+
+
+def _conflicts(config: PipelineConfig) -> Iterator[Problem]:
+    """Find settings that are right one by one and wrong together."""
+    yield from _topic_conflicts(config)
+    yield from _security_conflicts(config)
+    if config.worker_max_in_flight_records < config.worker_batch_records:
+        yield Problem(
+            field="worker_max_in_flight_records",
+            what="is less than one batch",
+            remedy=f"give at least worker_batch_records ({config.worker_batch_records})",
+        )
+    for field in ("kafka_session_timeout_seconds", "shutdown_timeout_seconds"):
+        if getattr(config, field) > config.kafka_max_poll_interval_seconds:
+            yield Problem(
+                field=field,
+                what="is longer than kafka_max_poll_interval_seconds",
+                remedy=f"give at most {config.kafka_max_poll_interval_seconds:g}, or raise the other",
+            )
+    plain = config.claimx_api_url and checks.plain_http_authority(config.claimx_api_url)
+    if plain and plain not in config.allow_private_download_hosts:
+        yield Problem(
+            field="claimx_api_url",
+            what="is plain HTTP, which would show the token to everyone on the way",
+            remedy="use https, or put its host:port into allow_private_download_hosts",
+        )
+
+
+def _topic_conflicts(config: PipelineConfig) -> Iterator[Problem]:
+    """Find topics that would be one. Kafka takes `.` and `_` in names for the same, so they count as the same here."""
+    fields = [name for name in _names() if name.startswith("claimx_") and "_topic" in name]
+    names = {field: str(getattr(config, field)).replace("_", ".") for field in fields}
+    for first, second in combinations(fields, 2):
+        if names[first] == names[second]:
+            yield Problem(field=second, what=f"is the same topic as {first}", remedy="give each its own name")
+    dead_letters = {f"{names['claimx_dlq_topic']}.{kind}" for kind in _DEAD_LETTER_KINDS}
+    retries = re.compile(
+        f"({'|'.join(re.escape(name) for field, name in names.items() if 'retry' in field)}){_RETRY_SUFFIX}"
+    )
+    for field, name in names.items():
+        if (
+            field.endswith("_topic")
+            and field != "claimx_dlq_topic"
+            and (name in dead_letters or retries.fullmatch(name))
+        ):
+            yield Problem(field=field, what="is a retry or dead-letter topic", remedy="give each its own name")
+
+
+def _security_conflicts(config: PipelineConfig) -> Iterator[Problem]:
+    """Find Kafka credentials that are incomplete, or that would silently stay unused."""
+    protocol = config.kafka_security_protocol
+    for field, needs in (("kafka_sasl_mechanism", "SASL"), ("kafka_sasl_username", "SASL")):
+        is_set = getattr(config, field) is not None
+        if is_set and not protocol.startswith(needs):
+            yield Problem(
+                field=field,
+                what=f"would not be used with kafka_security_protocol {protocol}",
+                remedy="set kafka_security_protocol to SASL_SSL, or remove this",
+            )
+        elif protocol.startswith(needs) and not is_set:
+            yield Problem(
+                field=field, what=f"is needed with kafka_security_protocol {protocol} and not set", remedy="set it"
+            )
+    for field in ("kafka_ssl_ca_location", "kafka_ssl_certificate_location", "kafka_ssl_key_location"):
+        if getattr(config, field) is not None and not protocol.endswith("SSL"):
+            yield Problem(
+                field=field,
+                what=f"would not be used with kafka_security_protocol {protocol}",
+                remedy="set kafka_security_protocol to SSL or SASL_SSL, or remove this",
+            )
+    if (config.kafka_ssl_certificate_location is None) != (config.kafka_ssl_key_location is None):
+        yield Problem(
+            field="kafka_ssl_certificate_location",
+            what="and kafka_ssl_key_location belong together",
+            remedy="set both or neither",
+        )
