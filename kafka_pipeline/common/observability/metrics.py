@@ -1,0 +1,107 @@
+"""The helpers to define metrics with, and what the worker loop counts, for every worker in the same way."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kafka_pipeline.common.observability.catalogue import (
+    BYTES_BUCKETS,
+    CATALOGUE,
+    OTHER,
+    RECORDS_BUCKETS,
+    SECONDS_BUCKETS,
+    MetricConflictError,
+    MetricKind,
+    MetricSpec,
+    bounded,
+    counter,
+    gauge,
+    histogram,
+)
+
+__all__ = [
+    "BATCH_RECORDS",
+    "BATCH_SECONDS",
+    "BYTES_BUCKETS",
+    "CATALOGUE",
+    "COMMITS",
+    "DEAD_LETTERS",
+    "OTHER",
+    "PARTITIONS_PAUSED",
+    "PRODUCE_FAILURES",
+    "RECORDS_BUCKETS",
+    "RECORDS_IN_FLIGHT",
+    "RECORDS_PROCESSED",
+    "REDELIVERIES",
+    "RETRIES",
+    "SECONDS_BUCKETS",
+    "MetricConflictError",
+    "MetricKind",
+    "MetricSpec",
+    "bounded",
+    "counter",
+    "gauge",
+    "histogram",
+]
+
+RECORDS_PROCESSED: Final = counter(
+    "records_processed_total",
+    labels=("worker", "outcome"),
+    meaning="Records that came to an outcome: success or the worker's own word for it, skipped, retry, dead_letter.",
+    remedy="A rate of zero while there is lag: look at breaker_state, partitions_paused and the worker's errors.",
+)
+BATCH_RECORDS: Final = histogram(
+    "batch_records",
+    labels=("worker",),
+    meaning="Records per batch.",
+    remedy="Always full: the worker is behind, add partitions and workers. Always 1: raise the batch wait.",
+    buckets=RECORDS_BUCKETS,
+)
+BATCH_SECONDS: Final = histogram(
+    "batch_seconds",
+    labels=("worker",),
+    meaning="Seconds from the first record of a batch being polled until all its records have an outcome.",
+    remedy="Growing: the dependency behind the worker is slow, or the lake's tables want maintenance.",
+)
+RECORDS_IN_FLIGHT: Final = gauge(
+    "records_in_flight",
+    labels=("worker",),
+    meaning="Records polled whose outcome is not yet durable.",
+    remedy="At its bound for long: the worker waits for its dependency. It is the bound on memory, not an error.",
+)
+COMMITS: Final = counter(
+    "commits_total",
+    labels=("worker", "result"),
+    meaning="Offset commits; result is stored, fenced or failed.",
+    remedy="fenced now and then is a rebalance. Often: batches outlast max.poll.interval, make them smaller.",
+)
+DEAD_LETTERS: Final = counter(
+    "dead_letters_total",
+    labels=("kind", "reason"),
+    meaning="Records sent to the dead letters.",
+    remedy="`claimx-dlq inspect` shows them by reason; repair the cause, then replay.",
+)
+RETRIES: Final = counter(
+    "retries_total",
+    labels=("worker", "category"),
+    meaning="Records sent to a retry topic.",
+    remedy="transient: look at the dependency. auth: renew the credential.",
+)
+PRODUCE_FAILURES: Final = counter(
+    "produce_failures_total",
+    labels=("worker",),
+    meaning="Sends that the broker did not acknowledge; their records were not committed.",
+    remedy="Look at the broker: full disk, too few in-sync replicas, missing rights.",
+)
+REDELIVERIES: Final = counter(
+    "redeliveries_total",
+    labels=("worker",),
+    meaning="Records polled again although this process had seen their offset.",
+    remedy="Harmless by design. A steady rate means commits do not succeed: look at commits_total.",
+)
+PARTITIONS_PAUSED: Final = gauge(
+    "partitions_paused",
+    labels=("worker", "cause"),
+    meaning="Partitions that wait: cause is outage, retry_not_due or full.",
+    remedy="outage: a dependency is down, nothing is lost. full: the worker works at its bound.",
+)
