@@ -1,0 +1,77 @@
+"""Field types that the messages share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from kafka_pipeline.claimx.coercion import strict_id, utc_from
+from kafka_pipeline.common.failures import Category, PipelineError
+
+ERROR_TEXT_LIMIT: Final = 500
+"""Longest error text that is stored or sent, in characters."""
+
+RequiredId = Annotated[str, BeforeValidator(strict_id)]
+"""An id that must be there: trimmed, not empty, integers as their digits [CNV-1]."""
+
+OptionalId = Annotated[str | None, BeforeValidator(strict_id)]
+"""An id that may be null; empty text is null [CNV-1]."""
+
+UtcDatetime = Annotated[datetime, BeforeValidator(utc_from)]
+"""An aware UTC time; naive input is UTC [CNV-2]."""
+
+Count = Annotated[int, Field(ge=0)]
+"""How often, or how many bytes."""
+
+ErrorText = Annotated[str, AfterValidator(lambda text: text[:ERROR_TEXT_LIMIT])]
+"""A redacted text, cut to what the schema allows. Redaction is for whoever makes it."""
+
+RawData = dict[str, Any]
+"""A decoded payload. Not for logs [SEC-10]."""
+
+MessageT = TypeVar("MessageT", bound="WireMessage")
+
+
+class MalformedTaskError(PipelineError):
+    """A message of ours cannot be read. The text names the field, never what it holds."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, Category.PERMANENT, reason="malformed")
+
+
+class WireMessage(BaseModel):
+    """A message between our workers: snake_case JSON, unknown fields ignored when read [CNV-4]."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        ser_json_inf_nan="null",
+    )
+
+    schema_version: int = 1
+
+    def to_bytes(self) -> bytes:
+        """Return the message as JSON, UTF-8."""
+        return self.__pydantic_serializer__.to_json(self)
+
+    @classmethod
+    def from_bytes(cls, value: bytes | None) -> Self:
+        """Read a record's value. Raises MalformedTaskError, whose text names the first field that is wrong."""
+        if value is None:
+            raise MalformedTaskError("the record has no value")
+        try:
+            return cls.model_validate_json(value)
+        except ValidationError as problems:
+            raise MalformedTaskError(_first_problem(cls, problems)) from None
+
+
+def _first_problem(model: type[BaseModel], problems: ValidationError) -> str:
+    problem = problems.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = problem["loc"][0] if problem["loc"] else None
+    if isinstance(field, str) and field in model.model_fields:
+        return f"{field}: {problem['type']}"
+    return f"not a {model.__name__}: {problem['type']}"
