@@ -110,7 +110,9 @@ def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     """Structlog processor: whatever a line holds becomes plain data that is safe to show."""
     raised = _raised(event.pop("exc_info", None))
     first = {name: event[name] for name in _FIRST if name in event}
-    safe: EventDict = {redact(str(name)): _safe_field(str(name), value, 0) for name, value in (first | event).items()}
+    safe: EventDict = {
+        redact(str(name)): _safe_field(str(name), value, 0) for name, value in {**first, **event}.items()
+    }
     if raised is not None:
         safe["exception"] = render_exception(raised)
     return safe

@@ -1,0 +1,193 @@
+"""The dead-letter record: the bytes that failed, unchanged, with headers that say what, where, when and why [DLQ-1].
+
+| header | written | content |
+|---|---|---|
+| dlq-kind | always | the stage it belongs to; also names the topic |
+| dlq-reason | always | the category of the failure, or the finer word for it |
+| dlq-error-class, dlq-error-text | always | exception class; text redacted, at most 500 characters |
+| dlq-attempts | always | attempts made, the first one included |
+| dlq-first-failed-at, dlq-last-failed-at | always | ISO-8601, UTC |
+| dlq-original-topic, -partition, -offset | always | coordinates of the first record in the main topic |
+| dlq-original-key | unless the key was null | raw bytes |
+| traceparent | if received | as received |
+
+A record that went through retry topics brings its first failure and its first coordinates along as `retry-*` headers
+[RTY-3]; they win over those of the copy that failed last. All functions are pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
+
+from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
+from kafka_pipeline.common.messaging import Headers, Message, Record
+from kafka_pipeline.common.observability.redaction import ERROR_TEXT_LIMIT, redact, shortened
+from kafka_pipeline.common.runtime.outcomes import Dead, Retry
+
+KIND: Final = "dlq-kind"
+REASON: Final = "dlq-reason"
+ERROR_CLASS: Final = "dlq-error-class"
+ERROR_TEXT: Final = "dlq-error-text"
+ATTEMPTS: Final = "dlq-attempts"
+FIRST_FAILED_AT: Final = "dlq-first-failed-at"
+LAST_FAILED_AT: Final = "dlq-last-failed-at"
+ORIGINAL_TOPIC: Final = "dlq-original-topic"
+ORIGINAL_PARTITION: Final = "dlq-original-partition"
+ORIGINAL_OFFSET: Final = "dlq-original-offset"
+ORIGINAL_KEY: Final = "dlq-original-key"
+TRACEPARENT: Final = "traceparent"
+
+RETRY_FIRST_FAILED_AT: Final = "retry-first-failed-at"
+RETRY_ORIGINAL_TOPIC: Final = "retry-original-topic"
+RETRY_ORIGINAL_PARTITION: Final = "retry-original-partition"
+RETRY_ORIGINAL_OFFSET: Final = "retry-original-offset"
+RETRY_ORIGINAL_KEY: Final = "retry-original-key"
+
+Failed: TypeAlias = Retry | Dead
+"""Outcomes that can end in the dead letters."""
+
+_WORD_LIMIT: Final = 200
+"""Characters of a header that holds a word: reason, class, kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a record stood first, in the main topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A dead letter as it is read back. Whatever a header does not say, or not readably, is None or empty."""
+
+    record: Record
+    """The dead letter itself: its own coordinates, and the value that failed."""
+    kind: str
+    reason: str
+    error_class: str
+    error_text: str
+    attempts: int | None
+    first_failed_at: datetime | None
+    last_failed_at: datetime | None
+    original_topic: str | None
+    original_partition: int | None
+    original_offset: int | None
+    original_key: bytes | None
+    traceparent: bytes | None
+
+    @classmethod
+    def parse(cls, record: Record) -> DeadLetter:
+        """Read a record of a dead-letter topic; never fails, whoever wrote it."""
+        return cls(
+            record=record,
+            kind=_text(record, KIND),
+            reason=_text(record, REASON),
+            error_class=_text(record, ERROR_CLASS),
+            # Redacted again: others may have written it.
+            error_text=shortened(redact(_text(record, ERROR_TEXT)[: 2 * ERROR_TEXT_LIMIT]), ERROR_TEXT_LIMIT),
+            attempts=_count(record, ATTEMPTS),
+            first_failed_at=_time(record, FIRST_FAILED_AT),
+            last_failed_at=_time(record, LAST_FAILED_AT),
+            original_topic=_text(record, ORIGINAL_TOPIC) or None,
+            original_partition=_count(record, ORIGINAL_PARTITION),
+            original_offset=_count(record, ORIGINAL_OFFSET),
+            original_key=record.header(ORIGINAL_KEY),
+            traceparent=record.header(TRACEPARENT),
+        )
+
+
+def dead_letter(record: Record, outcome: Failed, *, kind: str, topic: str, attempts: int, now: datetime) -> Message:
+    """Return the dead letter of a record that failed at `now` (aware) after `attempts` attempts.
+
+    Raises ValueError for a naive `now` or fewer than one attempt.
+    """
+    if now.tzinfo is None:
+        raise ValueError("the time of a failure must be aware")
+    if attempts < 1:
+        raise ValueError("a failed record was attempted at least once")
+    origin = origin_of(record)
+    first_failed_at = _time(record, RETRY_FIRST_FAILED_AT) or now
+    words = {
+        KIND: kind,
+        REASON: reason_of(outcome),
+        ERROR_CLASS: shortened(outcome.error_class, _WORD_LIMIT),
+        ERROR_TEXT: shortened(redact(outcome.error_text), ERROR_TEXT_LIMIT),
+        ATTEMPTS: str(attempts),
+        FIRST_FAILED_AT: _iso(min(first_failed_at, now)),
+        LAST_FAILED_AT: _iso(now),
+        ORIGINAL_TOPIC: origin.topic,
+        ORIGINAL_PARTITION: str(origin.partition),
+        ORIGINAL_OFFSET: str(origin.offset),
+    }
+    headers: Headers = tuple((name, word.encode("utf-8", "replace")) for name, word in words.items())
+    if origin.key is not None:
+        headers = (*headers, (ORIGINAL_KEY, origin.key))
+    if (traceparent := record.header(TRACEPARENT)) is not None:
+        headers = (*headers, (TRACEPARENT, traceparent))
+    return Message(topic=topic, key=origin.key, value=record.value, headers=headers)
+
+
+def reason_of(outcome: Failed) -> str:
+    """Return the word for a failure: the finer one where there is one, else the category."""
+    match outcome:
+        case Dead():
+            return shortened(outcome.reason, _WORD_LIMIT)
+        case Retry():
+            return shortened(outcome.reason or outcome.category.value, _WORD_LIMIT)
+
+
+def origin_of(record: Record) -> Origin:
+    """Return where the record stood first: as its retry headers say if all are readable, else where it stands now."""
+    topic = _text(record, RETRY_ORIGINAL_TOPIC)
+    partition = _count(record, RETRY_ORIGINAL_PARTITION)
+    offset = _count(record, RETRY_ORIGINAL_OFFSET)
+    if not topic or partition is None or offset is None:
+        return Origin(topic=record.topic, partition=record.partition, offset=record.offset, key=record.key)
+    key = record.header(RETRY_ORIGINAL_KEY)
+    return Origin(topic=topic, partition=partition, offset=offset, key=record.key if key is None else key)
+
+
+class DeadLetterRouter:
+    """Makes dead letters of one kind, for one topic."""
+
+    def __init__(self, kind: str, topic: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._kind = kind
+        self._topic = topic
+        self._clock = clock
+
+    def route(self, record: Record, outcome: Failed, attempts: int) -> Message:
+        """Return the dead letter of a record. A Retry that comes here ends here, under its category."""
+        return dead_letter(
+            record, outcome, kind=self._kind, topic=self._topic, attempts=attempts, now=self._clock.now()
+        )
+
+
+def _text(record: Record, name: str) -> str:
+    return (record.header(name) or b"").decode("utf-8", "replace")
+
+
+def _count(record: Record, name: str) -> int | None:
+    text = _text(record, name)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None  # int64 has 19 digits
+
+
+def _time(record: Record, name: str) -> datetime | None:
+    """Read ISO-8601 (naive is UTC, [CNV-2]) or epoch milliseconds, as `retry-at` has them."""
+    text = _text(record, name)
+    try:
+        if text.isascii() and text.isdigit():
+            return datetime.fromtimestamp(int(text[:20]) / 1000, UTC)
+        time = datetime.fromisoformat(text)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat()
