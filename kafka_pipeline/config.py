@@ -23,6 +23,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -101,8 +102,8 @@ class PipelineConfig(BaseSettings):
     kafka_topic_partitions: Annotated[int, Field(ge=1, le=10_000)] = Field(
         6, description="Partitions of a topic that claimx-topics creates."
     )
-    kafka_replication_factor: Annotated[int, Field(ge=1, le=15)] | None = Field(
-        None, description="Copies of a topic that claimx-topics creates; unset leaves it to the broker."
+    kafka_replication_factor: Annotated[int, Field(ge=-1, le=15), AfterValidator(checks.replicas)] = Field(
+        -1, description="Copies of a topic that claimx-topics creates; -1 leaves it to the broker."
     )
     kafka_session_timeout_seconds: Annotated[float, Field(ge=6, le=1_800)] = Field(
         45, description="Silence after which the broker takes a worker for dead, in seconds."
@@ -264,6 +265,32 @@ class PipelineConfig(BaseSettings):
         """The folder of downloaded files: `cache_dir`, else `data_dir`/cache."""
         return self.cache_dir or self.data_dir / "cache"
 
+    @property
+    def revoke_timeout_seconds(self) -> float:
+        """Time to finish records of a partition that is taken away: a fifth of what Kafka allows between two polls.
+
+        The rest is for what the broker client does around it; past that limit the whole worker is thrown out.
+        """
+        return self.kafka_max_poll_interval_seconds / 5
+
+    def kafka_client_options(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return what librdkafka needs to reach the brokers safely, under its own names.
+
+        The SASL password, if one is needed, is read from its variable and is in the answer: neither log nor print it.
+        Raises ConfigError if it is not there.
+        """
+        options: dict[str, object] = {
+            "security.protocol": self.kafka_security_protocol,
+            "sasl.mechanism": self.kafka_sasl_mechanism,
+            "sasl.username": self.kafka_sasl_username,
+            "ssl.ca.location": self.kafka_ssl_ca_location,
+            "ssl.certificate.location": self.kafka_ssl_certificate_location,
+            "ssl.key.location": self.kafka_ssl_key_location,
+        }
+        if self.kafka_sasl_mechanism is not None:
+            options["sasl.password"] = self.kafka_sasl_password(environ)
+        return {name: str(value) for name, value in options.items() if value is not None}
+
     def claimx_api_token(self, environ: Mapping[str, str]) -> str:
         """Read the API token from the variable that holds it. Raises ConfigError if there is none."""
         return _secret(environ, self.claimx_api_token_env, "claimx_api_token_env")
@@ -293,11 +320,12 @@ class PipelineConfig(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_yes_for_a_number(cls, value: object, info: object) -> object:
-        """Refuse `true` and `false` for anything but a switch, where pydantic would count 1 and 0."""
-        if isinstance(value, bool) and getattr(info, "field_name", None) != "claimx_store_signed_links":
+    def _given_as_text(cls, value: object, info: ValidationInfo) -> object:
+        """Read empty text as `unset` where that is possible, and keep `true` from counting as the number 1."""
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and field.annotation is not bool:
             raise ValueError("is not what belongs here")
-        return value
+        return None if value == "" and field.default is None else value
 
     @model_validator(mode="after")
     def _settings_go_together(self) -> Self:

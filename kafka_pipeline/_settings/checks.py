@@ -67,6 +67,13 @@ def group_prefix(value: str) -> str:
     return value and topic_name(value)
 
 
+def replicas(value: int) -> int:
+    """Accept a number of copies, or Kafka's own -1 for the broker's default."""
+    if value == 0:
+        raise ValueError("is no number of copies; give 1 or more, or -1 for the broker's default")
+    return value
+
+
 def variable_name(value: str) -> str:
     """Accept the name of an environment variable. A credential put here by mistake does not pass."""
     if not _VARIABLE.fullmatch(value):

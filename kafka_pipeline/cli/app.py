@@ -1,0 +1,23 @@
+"""The program `kafka-pipeline`: every command of it, registered here and nowhere else.
+
+A command module offers functions or a Typer app of its own, imports nothing from here, and asks
+`invocation(context).load_config()` for the configuration. What it raises becomes a line and an exit code in `errors`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kafka_pipeline.cli import config, dlq, errors
+from kafka_pipeline.cli.program import new_program
+
+PROGRAM: Final = "kafka-pipeline"
+
+app = new_program("ClaimX events from Kafka become rows and files in a Delta lakehouse.")
+app.add_typer(config.app, name="config")
+app.add_typer(dlq.app, name=dlq.PROGRAM, hidden=not dlq.app.registered_commands)
+
+
+def main() -> int:
+    """Run the program with the arguments of the process and return its exit code."""
+    return errors.run(app, program=PROGRAM)
