@@ -1,0 +1,274 @@
+"""What the lake must hold at the end, worked out from the world and the feed by sections 8 to 11 and 15 alone.
+
+Nothing of the pipeline is used: a mistake it shares with itself would be no mistake. Each table has one function from
+`Story` to its rows; another table is another function in `_TABLES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kafka_pipeline.simulator import vocabulary as words
+from kafka_pipeline.simulator.expectation import DayOf, ExpectedFile, ExpectedTable, JsonText, Key, Matcher, Truth
+from kafka_pipeline.simulator.feed import FeedItem, FeedKind
+from kafka_pipeline.simulator.identity import contact_id
+from kafka_pipeline.simulator.links import file_service_path
+from kafka_pipeline.simulator.spelling import FeedEvent
+from kafka_pipeline.simulator.world import Customer, LinkForm, MediaItem, Project, World
+
+Row = dict[str, object]
+
+_AUDIT: Row = {"created_at": Matcher.PRESENT, "updated_at": Matcher.PRESENT}
+"""Audit columns that the schema says are not null [MRG-5]; what they hold is the clock's."""
+
+_FROM_EXPORT = (
+    *("project_number", "secondary_number", "status", "created_date", "date_of_loss", "type_of_loss", "cause_of_loss"),
+    *("loss_description", "date_received", "date_contacted", "planned_inspection_date", "date_inspected"),
+    *("appointment_date", "custom_attribute1", "custom_attribute2", "custom_attribute3", "custom_external_unique_id"),
+    *("year_built", "square_footage", "company_name"),
+)
+_FROM_CUSTOMER = ("custom_business_name", "business_line_type")
+_FROM_ADDRESS = ("street1", "street2", "city", "state_province", "zip_postcode", "county", "country")
+_RESERVED = ("coverages", "contents_task_sent", "xa_autolink_fail", "contents_task_at", "xa_autolink_fail_at")
+_FROM_ITEM = ("media_description", "media_comment", "gps_source", "taken_date", "latitude", "longitude")
+
+COVERED_TYPES = frozenset({words.PROJECT_CREATED}) | words.MEDIA_TYPES | frozenset(words.UNROUTED_TYPES)
+"""Event types whose rows are known here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """World and feed, and what both together bring about."""
+
+    events: tuple[FeedEvent, ...]
+    """Each once, in feed order."""
+    projects: tuple[Project, ...]
+    """Those that a routed event touches [HND-1]."""
+    media: tuple[MediaItem, ...]
+    """All of every project whose media list is read [HND-4]."""
+    api_origin: str
+    storage_origin: str
+
+    def stored_link(self, item: MediaItem) -> str | None:
+        """Return an item's link as tables hold it: without query and fragment [SEC-8]."""
+        match item.link:
+            case LinkForm.NONE:
+                return None
+            case LinkForm.STORAGE:
+                return f"{self.storage_origin}{item.storage_path}"
+            case LinkForm.FILE_SERVICE:
+                return f"{self.api_origin}{file_service_path(item.media_id)}"
+
+    def stored_media(self) -> Iterator[MediaItem]:
+        """Yield the items whose files are fetched."""
+        return (item for item in self.media if item.link is not LinkForm.NONE)
+
+
+def build_truth(world: World, feed: Iterable[FeedItem], *, api_origin: str, storage_origin: str) -> Truth:
+    """Return what the lake must hold. Origins are `http://host:port`.
+
+    Reads every expected file once, to know its hash. Raises ValueError for event types whose rows are not known here.
+    """
+    items = tuple(feed)
+    events = tuple(item.event for item in items if item.kind is FeedKind.EVENT and item.event is not None)
+    if unknown := {event.event_type for event in events} - COVERED_TYPES:
+        raise ValueError(f"no rows are known for {', '.join(sorted(unknown))}")
+    touched = {event.project_id for event in events if event.event_type in words.ROUTED_TYPES}
+    listed = {event.project_id for event in events if event.event_type in words.MEDIA_TYPES}
+    projects = tuple(project for project in world.projects.values() if str(project.project_id) in touched)
+    story = Story(
+        events=events,
+        projects=projects,
+        media=tuple(item for project in projects if str(project.project_id) in listed for item in project.media),
+        api_origin=api_origin,
+        storage_origin=storage_origin,
+    )
+    hashes = {item.media_id: item.file().sha256() for item in story.stored_media()}
+    tables = [_table(name, keys, rows(story)) for name, keys, rows in _TABLES]
+    tables.append(_table("claimx_attachments", ("media_id",), _attachments(story, hashes)))
+    return Truth(
+        tables={table.name: table for table in tables},
+        files={
+            blob_path(item): ExpectedFile(size_bytes=item.size_bytes, sha256=hashes[item.media_id])
+            for item in story.stored_media()
+        },
+        dead_events=sum(item.kind is FeedKind.MALFORMED for item in items),
+    )
+
+
+def blob_path(item: MediaItem) -> str:
+    """Return where an item's file lies under Files/ [BLB-1]."""
+    return f"claimx/{item.project_id}/{item.media_id}/{item.safe_file_name}"
+
+
+def _table(name: str, key_columns: tuple[str, ...], rows: Iterable[Row]) -> ExpectedTable:
+    by_key: dict[Key, Mapping[str, object]] = {}
+    for row in rows:
+        key = tuple(row[column] for column in key_columns)
+        if key in by_key:
+            raise ValueError(f"{name}: two rows are expected for one key")
+        by_key[key] = row
+    return ExpectedTable(name=name, key_columns=key_columns, rows=by_key)
+
+
+def _events(story: Story) -> Iterator[Row]:
+    """claimx_events, section 9.2."""
+    for event in story.events:
+        yield {
+            "event_id": event.event_id,
+            "event_type": event.event_type,
+            "project_id": event.project_id,
+            "media_id": event.media_id,
+            "task_assignment_id": event.task_assignment_id,
+            "video_collaboration_id": event.video_collaboration_id,
+            "master_file_name": event.master_file_name,
+            "media_ids": None if event.media_ids is None else JsonText(list(event.media_ids)),
+            "raw_data": JsonText(event.raw_data),
+            "ingested_at": Matcher.PRESENT if event.ingested_at is None else event.ingested_at,
+            "created_at": Matcher.PRESENT,
+            "event_date": DayOf("ingested_at"),
+        }
+
+
+def _projects(story: Story) -> Iterator[Row]:
+    """claimx_projects, section 9.3. The API is read after every event of the feed, so what it says of the MFN wins."""
+    told = _latest_mfn(story.events)
+    for project in story.projects:
+        project_id = str(project.project_id)
+        customer, address = project.customer, project.address
+        phone = customer.phones[0] if customer and customer.phones else None
+        row: Row = {
+            "project_id": project_id,
+            "master_file_name": project.master_file_name or told.get(project_id),
+            "customer_first_name": customer.first_name if customer else None,
+            "customer_last_name": customer.last_name if customer else None,
+            "primary_email": _primary_email(customer),
+            "primary_phone": phone.phone_number if phone else None,
+            "primary_phone_country_code": phone.phone_country_code if phone else None,
+            "policyholder_invited_at": None,
+            "policyholder_joined_at": None,
+        }
+        row |= {column: getattr(project, column) for column in _FROM_EXPORT}
+        row |= {column: getattr(customer, column, None) for column in _FROM_CUSTOMER}
+        row |= {column: getattr(address, column, None) for column in _FROM_ADDRESS}
+        yield row | dict.fromkeys(_RESERVED) | _AUDIT
+
+
+def _latest_mfn(events: Iterable[FeedEvent]) -> dict[str, str]:
+    """Return by project the name that the latest event gives, by the event's own time (settled point 2)."""
+    latest: dict[str, tuple[object, str]] = {}
+    for event in sorted(events, key=lambda event: str(event.ingested_at)):
+        if event.master_file_name is None:
+            continue
+        before = latest.get(event.project_id)
+        if event.ingested_at is None or (before and before[0] == event.ingested_at):
+            raise ValueError("the feed leaves open which master file name is the latest")
+        latest[event.project_id] = (event.ingested_at, event.master_file_name)
+    return {project_id: name for project_id, (_, name) in latest.items()}
+
+
+def _primary_email(customer: Customer | None) -> str | None:
+    if customer is None or not customer.emails:
+        return None
+    chosen = next((email for email in customer.emails if email.primary), customer.emails[0])
+    return chosen.email_address.strip()
+
+
+def _contacts(story: Story) -> Iterator[Row]:
+    """claimx_contacts, sections 9.4 and 10: source A, the policyholder, and source B, the team."""
+    for project in story.projects:
+        project_id = str(project.project_id)
+        shared: Row = {
+            "project_id": project_id,
+            "invite_status": None,
+            "task_assignment_id": None,
+            "video_collaboration_id": None,
+            "created_date": DayOf("created_at"),
+            **_AUDIT,
+        }
+        if project.customer and (row := _policyholder(project_id, project.customer)):
+            yield row | shared
+        for member in project.team:
+            email = (member.user_name or "").strip()
+            if email:
+                yield {
+                    "contact_id": contact_id(project_id=project_id, contact_type="CLAIM_REP", email=email),
+                    "contact_type": "CLAIM_REP",
+                    "contact_email": email,
+                    "first_name": None,
+                    "last_name": None,
+                    "phone_number": None,
+                    "phone_country_code": None,
+                    "is_primary_contact": member.primary_contact,
+                    "master_file_name": member.mfn,
+                    **shared,
+                }
+
+
+def _policyholder(project_id: str, customer: Customer) -> Row | None:
+    email = _primary_email(customer)
+    phone = customer.phones[0] if customer.phones else None
+    full_name = f"{customer.first_name} {customer.last_name}" if customer.first_name else customer.custom_business_name
+    number = phone.phone_number if phone else None
+    made = contact_id(project_id=project_id, contact_type="POLICYHOLDER", email=email, phone=number, name=full_name)
+    if made is None:
+        return None
+    return {
+        "contact_id": made,
+        "contact_type": "POLICYHOLDER",
+        "contact_email": email,
+        "first_name": customer.first_name,
+        "last_name": customer.last_name,
+        "phone_number": number,
+        "phone_country_code": phone.phone_country_code if phone else None,
+        "is_primary_contact": True,
+        "master_file_name": None,
+    }
+
+
+def _media(story: Story) -> Iterator[Row]:
+    """claimx_media, section 9.5: when a link expires is the clock's, but that it does is known."""
+    for item in story.media:
+        row: Row = {
+            "media_id": str(item.media_id),
+            "project_id": str(item.project_id),
+            "task_assignment_id": None if item.task_assignment_id is None else str(item.task_assignment_id),
+            "file_type": item.name.media_type,
+            "file_name": item.name.media_name or Matcher.BLANK,
+            "full_download_link": story.stored_link(item),
+            "expires_at": None if item.link is LinkForm.NONE else Matcher.PRESENT,
+        }
+        yield row | {column: getattr(item, column) for column in _FROM_ITEM} | _AUDIT
+
+
+def _attachments(story: Story, hashes: Mapping[int, str]) -> Iterator[Row]:
+    """claimx_attachments, section 9.10: every file that has a link is fetched, stored and completed."""
+    for item in story.stored_media():
+        yield {
+            "media_id": str(item.media_id),
+            "project_id": str(item.project_id),
+            "blob_path": blob_path(item),
+            "file_name": item.safe_file_name,
+            "file_type": item.name.media_type or Matcher.BLANK,
+            "media_type": item.name.media_type or Matcher.BLANK,
+            "media_name": item.name.media_name or Matcher.BLANK,
+            "bytes_downloaded": item.size_bytes,
+            "content_type": item.content_type,
+            "content_sha256": hashes[item.media_id],
+            "download_url": story.stored_link(item),
+            "status": "completed",
+            "error_category": None,
+            "error_message": None,
+            "downloaded_at": Matcher.PRESENT,
+            "created_date": DayOf("created_at"),
+            **_AUDIT,
+        }
+
+
+_TABLES: tuple[tuple[str, tuple[str, ...], Callable[[Story], Iterator[Row]]], ...] = (
+    ("claimx_events", ("event_id",), _events),
+    ("claimx_projects", ("project_id",), _projects),
+    ("claimx_contacts", ("contact_id", "project_id"), _contacts),
+    ("claimx_media", ("media_id",), _media),
+)
