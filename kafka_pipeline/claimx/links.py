@@ -24,7 +24,8 @@ EXPIRY_MARGIN: Final = timedelta(seconds=60)
 
 _S3_DATE: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
-_LINK_IN_TEXT: Final = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#]*)[?#]\S*", re.IGNORECASE)
+_LINK_IN_TEXT: Final = re.compile(r"([a-z][a-z0-9+.-]{0,30}://[^\s?#]*)(?:[?#]\S*)?", re.IGNORECASE)
+"""Matches every link, with and without query, so that one pass over any text is enough."""
 
 
 def expires_at(link: str) -> datetime | None:
