@@ -12,12 +12,21 @@ from kafka_pipeline.cli import config, dlq, errors
 from kafka_pipeline.cli.program import new_program
 
 PROGRAM: Final = "kafka-pipeline"
+DLQ_PROGRAM: Final = "claimx-dlq"
 
 app = new_program("ClaimX events from Kafka become rows and files in a Delta lakehouse.")
 app.add_typer(config.app, name="config")
-app.add_typer(dlq.app, name=dlq.PROGRAM, hidden=not dlq.app.registered_commands)
+app.add_typer(dlq.app, name=DLQ_PROGRAM)
+
+dlq_app = new_program("Look at the dead letters of the ClaimX pipeline.")
+dlq_app.registered_commands = dlq.app.registered_commands
 
 
 def main() -> int:
-    """Run the program with the arguments of the process and return its exit code."""
+    """Run `kafka-pipeline` with the arguments of the process and return its exit code."""
     return errors.run(app, program=PROGRAM)
+
+
+def dlq_main() -> int:
+    """Run `claimx-dlq`, which is `kafka-pipeline claimx-dlq` under a name of its own."""
+    return errors.run(dlq_app, program=DLQ_PROGRAM)

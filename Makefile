@@ -1,0 +1,106 @@
+# Recipes for people and for CI alike: `.ci/run` calls `make test`. `make` alone lists them.
+# Every recipe sets up what it needs in .venv; only a changed lock file or pyproject.toml makes it do so again.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ARGS ?=
+SOURCES := kafka_pipeline tests benchmarks
+# Rarely needed, so in an environment of its own; the version decides how the lock files look.
+UV_VERSION := 0.13.9
+
+# `make demo -- --faults` is `make demo ARGS="--faults"`. An option with a value needs the second form.
+PASSED := $(filter -%,$(MAKECMDGOALS))
+ifneq ($(PASSED),)
+ARGS += $(PASSED)
+.PHONY: $(PASSED)
+$(PASSED):
+	@:
+endif
+
+define step
+@printf '\n== %s\n' "$(1)"
+endef
+
+.PHONY: help
+help: ## List the recipes
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\n%s\n' 'PYTHON=/path/to/python chooses the interpreter (3.11 or newer). ARGS="..." passes options on:' \
+		'  make demo ARGS="--kafka", make demo -- --faults, make test ARGS="-k config", make bench ARGS="--json FILE".'
+
+.PHONY: demo
+demo: $(VENV)/.package ## Run the whole pipeline against a simulated ClaimX and verify the lake
+	@$(BIN)/python -m kafka_pipeline demo $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.package lint types ## Run every check and every test this machine can run
+	$(call step,pytest: quick tests)
+	@$(BIN)/python -m pytest -m "not kafka and not crash" $(ARGS)
+	$(call step,pytest: real Kafka and crashes)
+	@$(BIN)/python -m pytest -m "kafka or crash" $(ARGS) || { code=$$?; test $$code = 5 -a -n "$(strip $(ARGS))"; }
+
+.PHONY: lint
+lint: $(VENV)/.package ## Check style, format and who imports whom
+	$(call step,ruff check)
+	@$(BIN)/python -m ruff check $(SOURCES)
+	$(call step,ruff format --check)
+	@$(BIN)/python -m ruff format --check $(SOURCES)
+	$(call step,import-linter)
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: types
+types: $(VENV)/.package ## Check types
+	$(call step,mypy)
+	@$(BIN)/python -m mypy
+
+.PHONY: fmt
+fmt: $(VENV)/.package ## Format the code and mend what can be mended without thought
+	@$(BIN)/python -m ruff check --fix-only --quiet $(SOURCES)
+	@$(BIN)/python -m ruff format $(SOURCES)
+
+.PHONY: bench
+bench: $(VENV)/.package ## Measure, and print JSON with machine, versions and ratios
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: lock
+lock: | $(BIN)/python ## Pin every dependency anew within pyproject.toml, with hashes
+	@test -x .cache/uv/bin/uv || $(BIN)/python -m venv .cache/uv
+	@.cache/uv/bin/python -m pip --disable-pip-version-check --quiet install uv==$(UV_VERSION)
+	@compile() { .cache/uv/bin/uv pip compile --quiet $(LOCK) --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links "$$@"; }; \
+	compile pyproject.toml --output-file requirements.txt; \
+	compile pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	@printf '%s\n' 'requirements.txt and requirements-dev.txt are up to date; LOCK="--upgrade" looks for newer versions.'
+
+.PHONY: clean
+clean: ## Remove everything that recipes made; of ./data the demo alone
+	@rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build data/demo dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf *.egg-info
+
+# A version manager may offer a name that it cannot run, so each candidate is asked, not only looked for.
+$(BIN)/python:
+	@for python in $(if $(PYTHON),"$(PYTHON)",python3.11 python3.12 python3.13 python3); do \
+		if "$$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+			echo "Setting up $(VENV) with $$("$$python" --version)"; \
+			rm -rf $(VENV); exec "$$python" -m venv $(VENV); \
+		fi; \
+	done; \
+	echo 'No Python 3.11 or newer with venv was found$(if $(PYTHON), at $(PYTHON)): install one, or name it with make PYTHON=/path/to/python.' >&2; \
+	exit 1
+
+$(VENV)/.deps: requirements-dev.txt | $(BIN)/python
+	@echo 'Installing the locked dependencies'
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.package: pyproject.toml $(VENV)/.deps
+	@$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
