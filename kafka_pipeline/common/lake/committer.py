@@ -1,0 +1,166 @@
+"""Group commit: many small writes become few large ones, and each caller learns when its own is durable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from kafka_pipeline.common.failures import Category, PipelineError
+
+T = TypeVar("T")
+
+
+class ClosedError(RuntimeError):
+    """The committer was closed; it takes no more items."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Share(Generic[T]):
+    """One caller's items, and the future that tells it what became of them."""
+
+    items: Sequence[T]
+    done: asyncio.Future[None]
+    arrived: float
+    """Loop time."""
+
+
+class GroupCommitter(Generic[T]):
+    """Gathers items of concurrent callers and flushes them together: `write` returns when its items are durable.
+
+    - A flush begins when `max_rows` items wait, or the oldest has waited `max_delay_s`, or at once on `drain`/`close`.
+      One flush runs at a time; what arrives meanwhile gathers for the next, so a slow lake makes larger flushes.
+    - Items keep the order of the calls. A caller's share is never split; a share larger than `max_rows` goes alone.
+    - An error reaches exactly the callers whose items were in the flush. If it was permanent or unforeseen and several
+      callers took part, their shares are flushed one by one, so that a bad share fails nobody else.
+    - A caller that is cancelled leaves its items in the flush and the others undisturbed.
+    - At most `max_queued` items wait (I9), then `write` waits; a larger single share is let in when nothing else waits.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[Sequence[T]], Awaitable[None]],
+        *,
+        max_rows: int,
+        max_delay_s: float,
+        max_queued: int | None = None,
+    ) -> None:
+        if max_rows < 1 or max_delay_s < 0:
+            raise ValueError("max_rows must be at least 1 and max_delay_s not negative")
+        self._flush = flush
+        self._max_rows = max_rows
+        self._max_delay_s = max_delay_s
+        self._max_queued = max(max_queued or 10 * max_rows, max_rows)
+        self._shares: deque[_Share[T]] = deque()
+        self._in_flight: list[_Share[T]] = []
+        self._queued = 0
+        self._turn = asyncio.Lock()  # callers enter in the order in which they came, also when they must wait
+        self._room = asyncio.Event()
+        self._due = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._runner: asyncio.Task[None] | None = None
+        self._drains = 0
+        self._closed = False
+
+    @property
+    def queued(self) -> int:
+        """Items that wait for a flush, those of the running one not counted."""
+        return self._queued
+
+    async def write(self, items: Sequence[T]) -> None:
+        """Return when the items are durable. Raises what the flush raised, or ClosedError."""
+        if not items:
+            return
+        async with self._turn:
+            while not self._closed and self._queued and self._queued + len(items) > self._max_queued:
+                self._room.clear()
+                await self._room.wait()
+            if self._closed:
+                raise ClosedError
+            loop = asyncio.get_running_loop()
+            share = _Share(items, loop.create_future(), loop.time())
+            self._shares.append(share)
+            self._queued += len(items)
+        self._arm()
+        if self._runner is None or self._runner.done():
+            self._runner = asyncio.create_task(self._run(), name="group-committer")
+        await share.done
+
+    async def drain(self) -> None:
+        """Flush at once what was given so far; return when that is over, well or badly (its callers are told)."""
+        self._drains += 1
+        self._arm()
+        try:
+            pending = [share.done for share in (*self._in_flight, *self._shares) if not share.done.done()]
+            if pending:
+                await asyncio.wait(pending)
+        finally:
+            self._drains -= 1
+
+    async def close(self) -> None:
+        """Take no more, drain, and wait until the last flush is over."""
+        self._closed = True
+        self._room.set()
+        await self.drain()
+        if self._runner is not None and not self._runner.done():
+            await asyncio.wait([self._runner])
+
+    def _arm(self) -> None:
+        """See to it that the runner wakes when the waiting shares are due."""
+        if not self._shares:
+            return
+        loop = asyncio.get_running_loop()
+        due_at = self._shares[0].arrived + self._max_delay_s
+        if self._drains or self._closed or self._queued >= self._max_rows or loop.time() >= due_at:
+            self._due.set()
+        elif self._timer is None:
+            self._timer = loop.call_at(due_at, self._due.set)
+
+    async def _run(self) -> None:
+        while self._shares:
+            self._arm()
+            await self._due.wait()
+            self._due.clear()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._take()
+            try:
+                await self._settle(self._in_flight)
+            finally:
+                for share in self._in_flight:
+                    share.done.cancel()  # does nothing to a settled one; reached unsettled only when we are cancelled
+                self._in_flight = []
+
+    def _take(self) -> None:
+        taken = 0
+        while self._shares and (not taken or taken + len(self._shares[0].items) <= self._max_rows):
+            share = self._shares.popleft()
+            taken += len(share.items)
+            self._in_flight.append(share)
+        self._queued -= taken
+        self._room.set()
+
+    async def _settle(self, shares: Sequence[_Share[T]]) -> None:
+        try:
+            await self._flush([item for share in shares for item in share.items])
+        except Exception as error:  # noqa: BLE001 - it is handed to the callers
+            if len(shares) > 1 and _may_be_one_share(error):
+                for share in shares:
+                    await self._settle([share])
+                return
+            for share in shares:
+                if not share.done.done():
+                    share.done.set_exception(error)
+        else:
+            for share in shares:
+                if not share.done.done():
+                    share.done.set_result(None)
+
+
+def _may_be_one_share(error: Exception) -> bool:
+    if isinstance(error, PipelineError):
+        return error.category in (Category.PERMANENT, Category.UNKNOWN)
+    return True

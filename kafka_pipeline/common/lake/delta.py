@@ -1,0 +1,363 @@
+"""Tables of the lake through deltalake: merge, append once, look up. Synchronous: run it in threads.
+
+One handle per table and use, refreshed incrementally: opening a table anew costs some fifteen times more. A merge that
+another writer beat is run again from a fresh snapshot, because the library's own commit retries do not reread.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import structlog
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.schema import ArrayType
+
+from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.lake import merge as plan
+from kafka_pipeline.common.lake import metrics
+from kafka_pipeline.common.lake.faults import CONFLICT, is_conflict, storage_failure
+from kafka_pipeline.common.lake.location import LakeLocation
+from kafka_pipeline.common.lake.rules import Row
+from kafka_pipeline.common.lake.sql import Value
+from kafka_pipeline.common.lake.tables import Mode, TableSpec
+
+_log = structlog.get_logger(__name__)
+
+R = TypeVar("R")
+
+TRIES = 5
+"""Rounds of one merge against other writers before the conflict is reported [7.4]."""
+
+CONFLICT_PAUSE_SECONDS = 0.05
+"""Mean pause before the second round; it doubles with each. Too short, and the same writers collide again."""
+
+LOOKUP_KEYS = 1_000
+"""Keys per read: bounds the length of a condition."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Positioned:
+    """A row for `append_once`, with the place in Kafka it came from.
+
+    `everywhere`: look for its key in all partitions, because its own may differ between deliveries [EVW-1].
+    """
+
+    row: Row
+    topic: str
+    partition: int
+    offset: int
+    everywhere: bool = False
+
+    @property
+    def app_id(self) -> str:
+        """The Delta application id under which the offset is recorded (I2)."""
+        return f"{self.topic}-{self.partition}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What one durable write did. `known` rows were in an insert-only table already and stayed as they were."""
+
+    rows: int = 0
+    inserted: int = 0
+    updated: int = 0
+    known: int = 0
+    files_scanned: int = 0
+    files_skipped: int = 0
+    tries: int = 1
+
+
+@dataclass(slots=True)
+class _Handle:
+    """A table handle and the lock that keeps it to one thread: handles are not thread-safe."""
+
+    table: DeltaTable | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class DeltaStore:
+    """The tables of one lake.
+
+    Every method blocks and may be called from any thread; writes to one table follow one another, reads do not wait
+    for them. Failures are PipelineErrors by [7.4]: auth, transient (reason `conflict` if other writers won TRIES
+    times), permanent for rows and schemas that cannot go in, unknown for what nobody foresaw. After a failure of
+    unknown outcome the same call may simply be repeated: it begins with a fresh snapshot and finds what it wrote.
+    """
+
+    def __init__(
+        self,
+        location: LakeLocation,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        jitter: Callable[[], float] = random.random,
+        tries: int = TRIES,
+    ) -> None:
+        self._location = location
+        self._sleep = sleep
+        self._jitter = jitter
+        self._tries = tries
+        self._handles: dict[tuple[str, str], _Handle] = {}
+
+    def ensure(self, spec: TableSpec) -> None:
+        """Create the table, or add the columns it lacks. Raises PipelineError (permanent) if a type differs."""
+        handle = self._handle(spec, "write")
+        with handle.lock:
+            self._rounds(spec, handle, lambda _: None)
+
+    def merge(self, spec: TableSpec, rows: Iterable[Row]) -> Written:
+        """Merge rows into their table by its mode and its columns' rules, in one commit. Equal keys are combined first.
+
+        Nothing to write is no commit. Rerunning with the same rows changes nothing more.
+        """
+        combined = plan.combine(spec, rows)
+        if not combined:
+            return Written()
+        data = plan.to_arrow(spec, combined)
+        condition = plan.predicate(spec, combined)
+
+        def attempt(table: DeltaTable) -> Written:
+            return self._merge(spec, table, data, condition, None)
+
+        return self._write(spec, attempt)
+
+    def append_once(self, spec: TableSpec, rows: Iterable[Positioned]) -> Written:
+        """Append rows whose key the table does not hold, and record their offsets, in one commit (I2).
+
+        Of equal keys in the call the one at the lowest (topic, partition, offset) is kept. Rows at or below the offset
+        that a fresh snapshot records for their partition are looked up by key and left out if the table has them: the
+        usual redelivery costs a read and no commit. If it does not have them (a recreated topic starts again at offset
+        0; a batch failed for good before a later one succeeded) they are written, for dropping them would lose them.
+        A second copy under another offset, and one that another process writes at this moment, is left out by the
+        merge: the conflict makes it look again.
+        """
+        ordered = sorted(rows, key=lambda r: (r.topic, r.partition, r.offset))
+        if spec.mode is not Mode.INSERT_ONLY:
+            raise ValueError(f"{spec.name} is not insert-only")
+        first: dict[plan.Key, Positioned] = {}
+        for row in ordered:
+            first.setdefault(plan.key_of(spec, row.row), row)
+        if not first:
+            return Written()
+        combined = {plan.key_of(spec, row): row for row in plan.combine(spec, (r.row for r in first.values()))}
+        plan.to_arrow(spec, list(combined.values()))  # whatever is malformed fails before anything is read or written
+        offsets = _greatest_offsets(ordered)
+
+        def attempt(table: DeltaTable) -> Written:
+            recorded = {app_id: table.transaction_version(app_id) for app_id in offsets}
+            again = [key for key, r in first.items() if r.offset <= _or(recorded[r.app_id], -1)]
+            known = self._known(spec, table, again, first)
+            if len(known) < len(again):
+                _log.warning("append_below_recorded_offset", table=spec.name, rows=len(again) - len(known))
+            fresh = [key for key in combined if key not in known]
+            if not fresh:
+                return Written(rows=len(first), known=len(first))
+            some = [combined[key] for key in fresh]
+            condition = plan.predicate(spec, some, [key for key in fresh if first[key].everywhere])
+            transactions = [
+                Transaction(app_id, max(offset, _or(recorded[app_id], offset))) for app_id, offset in offsets.items()
+            ]
+            written = self._merge(spec, table, plan.to_arrow(spec, some), condition, transactions)
+            return Written(
+                rows=len(first),
+                inserted=written.inserted,
+                known=len(first) - written.inserted,
+                files_scanned=written.files_scanned,
+                files_skipped=written.files_skipped,
+            )
+
+        return self._write(spec, attempt)
+
+    def existing(
+        self, spec: TableSpec, keys: Collection[plan.Key | Value], columns: Sequence[str] | None = None
+    ) -> list[dict[str, Value]]:
+        """Return the rows of these keys, with their keys and `columns` (None: all declared).
+
+        A key is a tuple of key values, or of the leading ones; a single value stands for a tuple of one. Files are
+        skipped by key ranges, so the cost follows the keys and not the table. A table that does not exist yet has none;
+        a column that it lacks is None.
+        """
+        wanted = {key if isinstance(key, tuple) else (key,) for key in keys}
+        if not wanted:
+            return []
+        handle = self._handle(spec, "read")
+        with handle.lock:
+            try:
+                if handle.table is None:
+                    handle.table = self._open(spec)
+                else:
+                    handle.table.update_incremental()
+                return self._read(spec, handle.table, wanted, columns or spec.names)
+            except TableNotFoundError:
+                handle.table = None
+                return []
+            except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
+                handle.table = None
+                raise storage_failure(error, f"reading {spec.name}") from None
+
+    def _handle(self, spec: TableSpec, use: str) -> _Handle:
+        return self._handles.setdefault((spec.name, use), _Handle())
+
+    def _write(self, spec: TableSpec, attempt: Callable[[DeltaTable], Written]) -> Written:
+        handle = self._handle(spec, "write")
+        with handle.lock:
+            started = time.perf_counter()
+            written = self._rounds(spec, handle, attempt)
+            seconds = time.perf_counter() - started
+        metrics.MERGE_SECONDS.labels(spec.name).observe(seconds)
+        metrics.ROWS_WRITTEN.labels(spec.name).inc(written.inserted + written.updated)
+        metrics.ROWS_KNOWN.labels(spec.name).inc(written.known)
+        metrics.FILES_SCANNED.labels(spec.name).inc(written.files_scanned)
+        metrics.FILES_SKIPPED.labels(spec.name).inc(written.files_skipped)
+        _log.info(
+            "rows_written",
+            table=spec.name,
+            rows=written.rows,
+            inserted=written.inserted,
+            updated=written.updated,
+            known=written.known,
+            seconds=round(seconds, 3),
+        )
+        return written
+
+    def _rounds(self, spec: TableSpec, handle: _Handle, attempt: Callable[[DeltaTable], R]) -> R:
+        """Run `attempt` on a fresh snapshot, again while other writers win. Every other failure drops the handle."""
+        for round_ in range(self._tries):
+            try:
+                return attempt(self._fresh(spec, handle))
+            except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
+                if not is_conflict(error):
+                    handle.table = None
+                    raise storage_failure(error, f"writing {spec.name}") from None
+            except BaseException:
+                handle.table = None  # whatever it was, the handle is not to be trusted
+                raise
+            metrics.CONFLICTS.labels(spec.name).inc()
+            self._sleep(CONFLICT_PAUSE_SECONDS * 2**round_ * 2 * self._jitter())
+        raise PipelineError(
+            f"writing {spec.name} lost against other writers {self._tries} times", Category.TRANSIENT, reason=CONFLICT
+        )
+
+    def _fresh(self, spec: TableSpec, handle: _Handle) -> DeltaTable:
+        if handle.table is not None:
+            handle.table.update_incremental()
+            return handle.table
+        try:
+            table = self._open(spec)
+        except TableNotFoundError:
+            table = self._create(spec)
+        missing = _missing_fields(spec, table)
+        if missing:
+            table.alter.add_columns(missing)
+            _log.info("columns_added", table=spec.name, columns=[f.name for f in missing])
+        handle.table = table
+        return table
+
+    def _open(self, spec: TableSpec) -> DeltaTable:
+        return DeltaTable(self._location.table_uri(spec.name), storage_options=self._location.delta_options())
+
+    def _create(self, spec: TableSpec) -> DeltaTable:
+        self._location.prepare()
+        try:
+            DeltaTable.create(
+                self._location.table_uri(spec.name),
+                spec.schema,
+                mode="ignore",
+                partition_by=list(spec.partition_by),
+                storage_options=self._location.delta_options(),
+            )
+        except DeltaError:
+            _log.info("table_creation_raced", table=spec.name)  # if it was no race, opening fails and says why
+        return self._open(spec)
+
+    def _merge(
+        self,
+        spec: TableSpec,
+        table: DeltaTable,
+        data: pa.Table,
+        condition: str,
+        transactions: list[Transaction] | None,
+    ) -> Written:
+        merger = table.merge(
+            data,
+            predicate=condition,
+            source_alias="s",
+            target_alias="t",
+            commit_properties=CommitProperties(app_transactions=transactions),
+        )
+        if spec.mode is Mode.UPSERT and len(spec.columns) > len(spec.keys):
+            merger = merger.when_matched_update(plan.update_expressions(spec))
+        done = merger.when_not_matched_insert(plan.insert_expressions(spec)).execute()
+        inserted, updated = done["num_target_rows_inserted"], done["num_target_rows_updated"]
+        return Written(
+            rows=data.num_rows,
+            inserted=inserted,
+            updated=updated,
+            known=data.num_rows - inserted - updated,
+            files_scanned=done["num_target_files_scanned"],
+            files_skipped=done["num_target_files_skipped_during_scan"],
+        )
+
+    def _known(
+        self, spec: TableSpec, table: DeltaTable, keys: Sequence[plan.Key], rows: dict[plan.Key, Positioned]
+    ) -> set[plan.Key]:
+        if not keys:
+            return set()
+        return {plan.key_of(spec, row) for row in self._read(spec, table, set(keys), spec.keys)}
+
+    def _read(
+        self, spec: TableSpec, table: DeltaTable, wanted: set[plan.Key], columns: Sequence[str]
+    ) -> list[dict[str, Value]]:
+        asked = tuple(dict.fromkeys((*spec.keys, *columns)))
+        stored = {f.name for f in table.schema().fields}
+        there = [name for name in asked if name in stored]
+        depths = {len(key) for key in wanted}
+        found = []
+        ordered = sorted(wanted)
+        for start in range(0, len(ordered), LOOKUP_KEYS):
+            condition = plan.lookup_condition(spec, ordered[start : start + LOOKUP_KEYS])
+            rows: list[dict[str, Any]] = pa.table(table.scan(columns=there, predicate=condition)).to_pylist()
+            for row in rows:
+                key = tuple(row[name] for name in spec.keys)
+                if any(key[:depth] in wanted for depth in depths):
+                    found.append({name: row.get(name) for name in asked})
+        return found
+
+
+def _greatest_offsets(rows: Iterable[Positioned]) -> dict[str, int]:
+    greatest: dict[str, int] = {}
+    for row in rows:
+        greatest[row.app_id] = max(row.offset, greatest.get(row.app_id, row.offset))
+    return greatest
+
+
+def _or(value: int | None, otherwise: int) -> int:
+    return otherwise if value is None else value
+
+
+def _missing_fields(spec: TableSpec, table: DeltaTable) -> list[Any]:
+    """Return the declared columns that the table lacks, as nullable fields. Columns we do not know are left alone."""
+    stored = {f.name: f for f in table.schema().fields}
+    missing = []
+    for wanted in Schema.from_arrow(spec.schema).fields:
+        there = stored.get(wanted.name)
+        if there is None:
+            missing.append(type(wanted)(wanted.name, wanted.type, nullable=True))
+        elif not _same_type(there.type, wanted.type):
+            raise PipelineError(
+                f"{spec.name}.{wanted.name} has another type in the table than declared: migrate the table",
+                Category.PERMANENT,
+            )
+    return missing
+
+
+def _same_type(there: object, wanted: object) -> bool:
+    if isinstance(there, ArrayType) and isinstance(wanted, ArrayType):
+        return _same_type(there.element_type, wanted.element_type)
+    return there == wanted

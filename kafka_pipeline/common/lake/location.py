@@ -1,0 +1,114 @@
+"""Where the lake is: tables under `Tables/`, files under `Files/`, on OneLake, Azurite or in a local folder."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import urlsplit
+
+from kafka_pipeline.common.failures import Category, PipelineError
+
+RETRIES = 3
+"""Retries of one request inside the library, within RETRY_SECONDS. More would only hide an outage from readiness."""
+
+RETRY_SECONDS = 20
+
+_DELTA_RETRIES: Mapping[str, str] = MappingProxyType(
+    {"max_retries": str(RETRIES), "retry_timeout": f"{RETRY_SECONDS}s"}
+)
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeLocation:
+    """A lake's root and the options to reach it. Build it with `LakeLocation.parse`.
+
+    `options` are the store's (account, key, endpoint: names as object_store knows them, equal for Delta and files);
+    `client` those of the HTTP client (`allow_http`, `timeout`, `connect_timeout`). Neither is shown by repr (I10).
+    """
+
+    root: str
+    """A URL without trailing slash, or the absolute path of a local folder."""
+    options: Mapping[str, str] = field(default_factory=lambda: _NOTHING, repr=False)
+    client: Mapping[str, str] = field(default_factory=lambda: _NOTHING, repr=False)
+
+    @classmethod
+    def parse(
+        cls, where: str | Path, *, options: Mapping[str, str] = _NOTHING, client: Mapping[str, str] = _NOTHING
+    ) -> LakeLocation:
+        """Return the location that a `lake_url` setting or a path names. Creates nothing.
+
+        Raises PipelineError (permanent) for a URL with a query or user info, which would be a credential in the wrong
+        place, and for an unknown scheme.
+        """
+        text = str(where)
+        if "://" not in text:
+            return cls(root=str(Path(text).expanduser().absolute()), options=options, client=client)
+        parts = urlsplit(text)
+        if parts.scheme == "file":
+            return cls(root=str(Path(parts.path).absolute()), options=options, client=client)
+        if parts.query or parts.fragment or parts.password:
+            raise PipelineError("the lake's URL must hold no query and no password: use settings", Category.PERMANENT)
+        if parts.scheme not in ("az", "azure", "adl", "abfs", "abfss", "https"):
+            raise PipelineError(f"a lake cannot be at {parts.scheme}://: use abfss, az or a folder", Category.PERMANENT)
+        return cls(root=text.rstrip("/"), options=options, client=client)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the lake is a folder of this machine."""
+        return "://" not in self.root
+
+    @property
+    def files(self) -> str:
+        """The root of the files, a URL or a path."""
+        return f"{self.root}/Files"
+
+    def table_uri(self, name: str) -> str:
+        """Return where the table is, a URL or a path."""
+        return f"{self.root}/Tables/{name}"
+
+    def delta_options(self) -> dict[str, str]:
+        """Return the options as deltalake takes them: store, client and retries in one."""
+        return {**_DELTA_RETRIES, **self.options, **self.client} if not self.is_local else {}
+
+    def prepare(self) -> None:
+        """Create the folders of a local lake. Blocks. Raises PipelineError with a remedy if that cannot be done."""
+        if not self.is_local:
+            return
+        try:
+            for part in ("Tables", "Files"):
+                (Path(self.root) / part).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self, os.strerror(error.errno or 0)) from None
+
+
+async def check_writable(location: LakeLocation) -> None:
+    """Write and delete a small file beside tables and files, to learn now and not at the first event.
+
+    Raises PipelineError whose text names the place and the remedy; its category is that of [7.4].
+    """
+    from kafka_pipeline.common.lake.objects import ObjectStore  # noqa: PLC0415 - objects builds on locations
+
+    await asyncio.to_thread(location.prepare)
+    path = f".probe-{uuid.uuid4().hex}"
+    try:
+        store = ObjectStore.at(location)
+        await store.put_bytes(path, b"lake?")
+        await store.delete(path)
+    except PipelineError as error:
+        raise _unwritable(location, error.text, error.category) from None
+
+
+def _unwritable(location: LakeLocation, why: str, category: Category = Category.TRANSIENT) -> PipelineError:
+    if location.is_local:
+        remedy = "set LAKE_URL to a folder that this user may write, or free the disk"
+    elif category is Category.AUTH:
+        remedy = "check the credential and its role on the workspace (Contributor, or Storage Blob Data Contributor)"
+    else:
+        remedy = "check LAKE_URL, the container and the network"
+    return PipelineError(f"the lake at {location.root} cannot be written ({why}): {remedy}", category)

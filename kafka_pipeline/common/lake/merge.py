@@ -1,0 +1,217 @@
+"""The merge planner: from a batch of rows to one row per key, a condition that lets Delta skip files, and expressions.
+
+`t.k = s.k` implies `min(s.k) <= t.k <= max(s.k)`. Written as literals this changes nothing in the result, but Delta
+skips files by their statistics, and writers of disjoint ranges commit without a conflict. Pure: no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from itertools import pairwise
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.lake.rules import Row
+from kafka_pipeline.common.lake.sql import Value, any_of, literal
+from kafka_pipeline.common.lake.tables import DATE, INT, STRING, TIMESTAMP, Column, Mode, TableSpec
+
+Key: TypeAlias = tuple[Value, ...]
+"""The values of a table's key columns, in their order."""
+
+MAX_RANGES = 8
+"""Ranges per key column. More would skip a few more files and make every predicate longer to evaluate."""
+
+MAX_LITERALS = 20
+"""Up to here values are listed one by one; DataFusion prunes by longer lists no more, so they become ranges."""
+
+_DIGITS = 16
+"""Characters after the common prefix that decide a distance: past the time part of a UUID."""
+
+_PYTHON_TYPES = {STRING: str, INT: int, DATE: date, TIMESTAMP: datetime}
+"""Types that Arrow would convert in silence (a datetime to a date) or that rules and literals rely on."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRange:
+    """A closed range of one key column's values."""
+
+    low: str | int | date
+    high: str | int | date
+
+
+def combine(spec: TableSpec, rows: Iterable[Row]) -> list[dict[str, Value]]:
+    """Return one complete row per key, in key order (I3, [MRG-6]).
+
+    Upsert: rows of a key are folded by the columns' rules in clock order, nulls first, input order among equals.
+    Insert-only: the first one stays. Raises PipelineError (permanent) for a column that the table does not have, a null
+    where none may be, or a naive datetime.
+    """
+    groups: dict[Key, list[Row]] = {}
+    for row in rows:
+        unknown = row.keys() - set(spec.names)
+        if unknown:
+            raise _malformed(spec, min(unknown), "is not a column of the table")
+        groups.setdefault(key_of(spec, row), []).append(row)
+    return [_complete(spec, _fold(spec, groups[key])) for key in sorted(groups)]
+
+
+def key_of(spec: TableSpec, row: Row) -> Key:
+    """Return the row's key. Raises PipelineError (permanent) if a part is null or of another type."""
+    return tuple(_checked(spec.column(name), row.get(name), spec) for name in spec.keys)
+
+
+def _fold(spec: TableSpec, rows: Sequence[Row]) -> dict[str, Value]:
+    merged = {name: rows[0].get(name) for name in spec.names}
+    if spec.mode is Mode.INSERT_ONLY or len(rows) == 1:
+        return merged
+    clock, guard = spec.clock, spec.guard
+    if clock is not None:
+        undated = [row for row in rows if row.get(clock) is None]
+        dated = [row for row in rows if row.get(clock) is not None]
+        rows = [*undated, *sorted(dated, key=lambda row: row[clock])]
+        merged = {name: rows[0].get(name) for name in spec.names}
+    for row in rows[1:]:
+        merged |= {c.name: c.rule.fold(c.name, guard, merged, row) for c in spec.columns if c.name not in spec.keys}
+    return merged
+
+
+def _complete(spec: TableSpec, row: dict[str, Value]) -> dict[str, Value]:
+    for column in spec.columns:
+        _checked(column, row[column.name], spec)
+    return row
+
+
+def _checked(column: Column, value: Value, spec: TableSpec) -> Value:
+    if value is None:
+        if not column.nullable:
+            raise _malformed(spec, column.name, "must not be null")
+        return value
+    wanted = _PYTHON_TYPES.get(column.type)
+    if wanted is not None and type(value) is not wanted and not (wanted is str and isinstance(value, str)):
+        raise _malformed(spec, column.name, f"must be a {wanted.__name__}, not a {type(value).__name__}")
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise _malformed(spec, column.name, "must be an aware datetime")
+    return value
+
+
+def to_arrow(spec: TableSpec, rows: Sequence[Row]) -> pa.Table:
+    """Return the rows under the table's schema; raises PipelineError (permanent) for a value of another type."""
+    arrays = []
+    for column in spec.columns:
+        try:
+            arrays.append(pa.array([row.get(column.name) for row in rows], type=column.type))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            raise _malformed(spec, column.name, f"does not hold {column.type}") from None  # the text shows the value
+    return pa.Table.from_arrays(arrays, schema=spec.schema)
+
+
+def _malformed(spec: TableSpec, column: str, what: str) -> PipelineError:
+    return PipelineError(f"{spec.name}.{column} {what}", Category.PERMANENT, reason="malformed")
+
+
+def key_ranges(values: Iterable[str | int | date], max_ranges: int = MAX_RANGES) -> list[KeyRange]:
+    """Return at most `max_ranges` closed ranges, ascending and disjoint, that together hold every value.
+
+    Cut at the largest gaps, where a gap is more than twice the mean, so that a few old keys among many new ones do not
+    stretch the range over everything between.
+    """
+    ordered: list[Value] = sorted(set(values))
+    if not ordered:
+        return []
+    places = _places(ordered)
+    gaps = [after - before for before, after in pairwise(places)]
+    span = sum(gaps)
+    wide = [i for i, gap in enumerate(gaps) if gap * len(gaps) > 2 * span] if max_ranges > 1 else []
+    cuts = sorted(heapq.nlargest(max_ranges - 1, wide, key=gaps.__getitem__))
+    starts = [0, *(cut + 1 for cut in cuts)]
+    ends = [*cuts, len(ordered) - 1]
+    return [KeyRange(ordered[start], ordered[end]) for start, end in zip(starts, ends, strict=True)]
+
+
+def _places(ordered: Sequence[Value]) -> list[int]:
+    """Return a number per value, never descending, whose differences tell how far apart the values are.
+
+    Text is read as digits after the common prefix, in a number system of just the characters that occur: so the
+    distance of two UUIDs is about their distance in time, that of two decimal ids of one length their difference.
+    """
+    first = ordered[0]
+    if isinstance(first, int):
+        return list(ordered)
+    if isinstance(first, date):
+        return [value.toordinal() for value in ordered]
+    skip = next((i for i, (a, b) in enumerate(zip(first, ordered[-1], strict=False)) if a != b), len(first))
+    digits = [value[skip : skip + _DIGITS] for value in ordered]
+    alphabet = {char: i for i, char in enumerate(sorted(set().union(*digits)), start=1)}
+    base = len(alphabet) + 1
+    places = []
+    for text in digits:
+        place = 0
+        for char in text:
+            place = place * base + alphabet[char]
+        places.append(place * base ** (_DIGITS - len(text)))
+    return places
+
+
+def predicate(spec: TableSpec, rows: Collection[Row], everywhere: Collection[Key] = ()) -> str:
+    """Return the MERGE condition for these rows: equal keys, and what that implies as literals.
+
+    Implied are ranges of every key column and, where the table is partitioned, the rows' partitions. The keys in
+    `everywhere` are looked for in all partitions [EVW-1]; all in one condition, so in one commit.
+    """
+    equal = [f"t.{key} = s.{key}" for key in spec.keys]
+    anywhere = set(everywhere) if spec.partition_by else set()
+    bound = [row for row in rows if key_of(spec, row) not in anywhere]
+    free = [row for row in rows if key_of(spec, row) in anywhere]
+    alternatives = [
+        _implied(spec, some, (*spec.partition_by, *spec.keys) if some is bound else spec.keys, "t.")
+        for some in (bound, free)
+        if some
+    ]
+    return " AND ".join([*equal, _either(alternatives)])
+
+
+def lookup_condition(spec: TableSpec, keys: Collection[Key]) -> str:
+    """Return the condition of a read that finds the rows of these keys (or leading parts of keys), and few others.
+
+    Exact for the first key column; the caller compares the others.
+    """
+    depth = min(len(key) for key in keys)
+    rows = [dict(zip(spec.keys, key, strict=False)) for key in keys]
+    exact = any_of(spec.keys[0], sorted({key[0] for key in keys}))
+    return f"{_implied(spec, rows, spec.keys[:depth], '')} AND {exact}"
+
+
+def _implied(spec: TableSpec, rows: Collection[Row], columns: Iterable[str], alias: str) -> str:
+    terms = []
+    for column in dict.fromkeys(columns):
+        values = {row[column] for row in rows}
+        if column in spec.partition_by and len(values) <= MAX_LITERALS:
+            terms.append(any_of(alias + column, sorted(values)))
+        else:
+            terms.append(_either([_between(alias + column, r) for r in key_ranges(values)]))
+    return " AND ".join(terms)
+
+
+def _between(column: str, r: KeyRange) -> str:
+    if r.low == r.high:
+        return f"{column} = {literal(r.low)}"
+    return f"{column} >= {literal(r.low)} AND {column} <= {literal(r.high)}"
+
+
+def _either(terms: Sequence[str]) -> str:
+    return "(" + " OR ".join(f"({term})" for term in terms) + ")" if len(terms) > 1 else f"({terms[0]})"
+
+
+def update_expressions(spec: TableSpec) -> dict[str, str]:
+    """Return, per column that is no key, the SQL of its new value over `t` and `s`."""
+    return {c.name: c.rule.sql(c.name, spec.guard) for c in spec.columns if c.name not in spec.keys}
+
+
+def insert_expressions(spec: TableSpec) -> dict[str, str]:
+    """Return, per column, the SQL of a new row's value."""
+    return {name: f"s.{name}" for name in spec.names}

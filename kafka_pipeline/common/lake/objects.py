@@ -1,0 +1,118 @@
+"""Files of the lake, through obstore: streamed up, checked by size, never visible half-written."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, from_url
+
+from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.lake.faults import storage_failure
+from kafka_pipeline.common.lake.location import RETRIES, RETRY_SECONDS, LakeLocation
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
+CHUNK_BYTES = 8 * 1024 * 1024
+"""Bytes per uploaded part. A block blob has at most 50,000 blocks: larger than 400 GB no file may be."""
+
+CONCURRENT_PARTS = 4
+"""Parts of one file in flight: with CHUNK_BYTES the memory of one upload (I9)."""
+
+_INCOMING = ".incoming"
+
+_RETRIES: RetryConfig = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)}
+
+
+class ObjectStore:
+    """Files under one root. Paths are relative, with `/`, and name the file exactly, whatever its characters.
+
+    All methods raise PipelineError by [7.4] and are safe to call concurrently. obstore's local store writes beside the
+    target under a longer name, which a name of 255 bytes does not allow: so a local file is written under a name of its
+    own in `.incoming/` and renamed.
+    """
+
+    def __init__(self, store: Any, *, local: bool) -> None:  # noqa: ANN401 - obstore's stores share no public base class
+        self._store = store
+        self._local = local
+
+    @classmethod
+    def from_url(
+        cls, url: str, options: Mapping[str, str] | None = None, client: Mapping[str, str] | None = None
+    ) -> ObjectStore:
+        """Return the files under a URL (`az://`, `abfss://`, `https://`) or a local folder, which is created."""
+        if "://" not in url:
+            try:
+                Path(url).mkdir(parents=True, exist_ok=True)
+                return cls(LocalStore(url), local=True)
+            except (OSError, BaseError) as error:
+                raise storage_failure(error, "opening the folder of the files") from None
+        config = cast("Any", dict(options or {}))
+        http = cast("Any", {k: v == "true" if k == "allow_http" else v for k, v in (client or {}).items()})
+        try:
+            return cls(from_url(url, config=config, client_options=http, retry_config=_RETRIES), local=False)
+        except (BaseError, ValueError) as error:
+            raise storage_failure(error, "opening the store of the files") from None
+
+    @classmethod
+    def at(cls, location: LakeLocation) -> ObjectStore:
+        """Return the files of a lake."""
+        return cls.from_url(location.files, location.options, location.client)
+
+    async def put_file(self, path: str, local_path: Path) -> int:
+        """Upload a file, replacing what is there, and return its size in bytes.
+
+        Streams in parts: at most CONCURRENT_PARTS of CHUNK_BYTES are in memory. The size is asked for afterwards; if it
+        differs from the file's, or the file is gone, PipelineError (transient) is raised.
+        """
+        try:
+            size = (await asyncio.to_thread(local_path.stat)).st_size
+        except OSError as error:
+            raise PipelineError(f"the file to upload cannot be read: {error.strerror}", Category.TRANSIENT) from None
+        await self._put(path, local_path)
+        stored = await self.head(path)
+        if stored != size:
+            raise PipelineError(f"an upload of {size} bytes arrived as {stored}", Category.TRANSIENT)
+        return size
+
+    async def put_bytes(self, path: str, data: bytes) -> None:
+        """Store a few bytes, replacing what is there."""
+        await self._put(path, data)
+
+    async def head(self, path: str) -> int | None:
+        """Return the size in bytes, or None if there is no such file."""
+        try:
+            return int((await obstore.head_async(self._store, path))["size"])
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError, ValueError) as error:
+            raise storage_failure(error, "asking for a file of the lake") from None
+
+    async def exists(self, path: str) -> bool:
+        """Tell whether the file is there."""
+        return await self.head(path) is not None
+
+    async def delete(self, path: str) -> None:
+        """Delete the file; that it is gone already is no error."""
+        try:
+            await obstore.delete_async(self._store, path)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError, ValueError) as error:
+            raise storage_failure(error, "deleting a file of the lake") from None
+
+    async def _put(self, path: str, what: Path | bytes) -> None:
+        target = f"{_INCOMING}/{uuid.uuid4().hex}" if self._local else path
+        try:
+            await obstore.put_async(self._store, target, what, chunk_size=CHUNK_BYTES, max_concurrency=CONCURRENT_PARTS)
+            if self._local:
+                await obstore.rename_async(self._store, target, path, overwrite=True)
+        except (BaseError, OSError, ValueError) as error:
+            raise storage_failure(error, "writing a file of the lake") from None
