@@ -1,0 +1,54 @@
+"""What can go wrong with a call of the ClaimX API, classified once (section 7.2 of the domain reference)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+
+from kafka_pipeline.common.failures import Category, PipelineError
+
+NOT_FOUND = "not_found"
+"""Dead-letter reason of a 404 on a project or a task."""
+
+
+class ClaimXApiError(PipelineError):
+    """A call of the ClaimX API failed. Tells method, endpoint template, status and ids, never a link, body or header.
+
+    `status` is None where no answer came or the answer's status was a success and its body was at fault.
+    `not_before` is set where the service named a time to come back (Retry-After) [API-6].
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        category: Category,
+        *,
+        method: str,
+        endpoint: str,
+        status: int | None = None,
+        ids: Mapping[str, str] | None = None,
+        reason: str | None = None,
+        not_before: datetime | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        """`detail` is a constant phrase or a class name; `ids` were checked to be numbers or are left out."""
+        self.method = method
+        self.endpoint = endpoint
+        self.status = status
+        self.ids = dict(ids or {})
+        self.not_before = not_before
+        self.retry_after_s = retry_after_s
+        named = "".join(f" {name}={value}" for name, value in self.ids.items())
+        super().__init__(f"{method} {endpoint}{named}: {detail}", category, reason=reason)
+
+
+def category_of_status(status: int) -> Category | None:
+    """Classify an HTTP status [7.2]: None is a success, 404 is permanent (the client makes it a value)."""
+    if 200 <= status < 300:
+        return None
+    if status == HTTPStatus.UNAUTHORIZED or 300 <= status < 400:
+        return Category.AUTH  # a redirect leads to the login page
+    if status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS} or not 400 <= status < 500:
+        return Category.TRANSIENT
+    return Category.PERMANENT
