@@ -8,6 +8,7 @@ from kafka_pipeline.common.messaging.errors import (
     MessageTooLargeError,
     MessagingError,
     ProduceError,
+    TopicRefusedError,
 )
 from kafka_pipeline.common.messaging.protocols import (
     Admin,
@@ -41,6 +42,7 @@ __all__ = [
     "RebalanceListener",
     "Record",
     "TopicPartition",
+    "TopicRefusedError",
     "Watermarks",
     "header",
 ]

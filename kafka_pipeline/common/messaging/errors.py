@@ -1,12 +1,13 @@
 """What can go wrong between us and a broker.
 
-    MessagingError
-    ├── BrokerUnavailableError   nobody answers: wait, nothing is lost
-    ├── BrokerRefusedError       the broker answers "no": credentials, rights, unknown topic
-    ├── ProduceError             a message was not acknowledged: do not commit what it follows from
-    │   └── MessageTooLargeError the broker will never take it: a permanent failure of that message
-    └── CommitError              offsets were not stored: they will be delivered again
-        └── FencedError          the group has given the partitions to someone else
+MessagingError
+├── BrokerUnavailableError   nobody answers: wait, nothing is lost
+├── BrokerRefusedError       the broker answers "no": credentials, rights, unknown topic
+├── ProduceError             a message was not acknowledged: do not commit what it follows from
+│   ├── MessageTooLargeError the broker will never take it: a permanent failure of that message
+│   └── TopicRefusedError    its topic is unknown or closed to us (a BrokerRefusedError too)
+└── CommitError              offsets were not stored: they will be delivered again
+    └── FencedError          the group has given the partitions to someone else
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class ProduceError(MessagingError):
 
 class MessageTooLargeError(ProduceError):
     """A message is larger than the broker accepts."""
+
+
+class TopicRefusedError(ProduceError, BrokerRefusedError):
+    """A message's topic does not exist, or we may not write to it."""
 
 
 class CommitError(MessagingError):

@@ -1,0 +1,167 @@
+"""Looking at a Kafka cluster and shaping it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+import confluent_kafka
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+from confluent_kafka.admin._metadata import ClusterMetadata
+from confluent_kafka.cimpl import NewTopic as KafkaNewTopic
+
+from kafka_pipeline.common.messaging._kafka_errors import ClientVoice, answer_of, connected, request_error
+from kafka_pipeline.common.messaging._kafka_settings import KafkaSettings
+from kafka_pipeline.common.messaging.errors import BrokerRefusedError, BrokerUnavailableError
+from kafka_pipeline.common.messaging.protocols import NewTopic, Offsets, Watermarks
+from kafka_pipeline.common.messaging.record import TopicPartition
+
+T = TypeVar("T")
+
+VISIBLE_PAUSE_S = 0.05
+"""Pause between looks whether a new topic has reached the brokers' metadata; usually the first look finds it."""
+
+
+class KafkaAdmin:
+    """The `Admin` protocol on confluent-kafka. Its client and thread start with the first request."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._voice = ClientVoice(settings.client_options, role="admin")
+        self._client: AdminClient | None = None
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka-admin")
+
+    async def check(self, timeout_s: float) -> None:
+        """Return if the cluster answers within the time."""
+        await self._run(partial(self._metadata, timeout_s))
+
+    async def create_topics(self, topics: Sequence[NewTopic]) -> frozenset[str]:
+        """Create those that are missing, wait until the broker shows them, and return their names."""
+        return await self._run(partial(self._create_topics, topics)) if topics else frozenset()
+
+    async def topics(self) -> dict[str, int]:
+        """All topics (internal ones, `__…`, left out) with their number of partitions."""
+        return await self._run(self._topics)
+
+    async def watermarks(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Watermarks]:
+        """Read the watermarks of these partitions."""
+        return await self._run(partial(self._watermarks, partitions)) if partitions else {}
+
+    async def group_offsets(self, group: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the committed offsets of a group; partitions without one are left out."""
+        return await self._run(partial(self._group_offsets, group, partitions)) if partitions else {}
+
+    async def delete_records(self, before: Offsets) -> dict[TopicPartition, int]:
+        """Delete every record below the given offsets; return the new low watermarks."""
+        return await self._run(partial(self._delete_records, before)) if before else {}
+
+    async def close(self) -> None:
+        """Free everything. Safe to call twice."""
+        await asyncio.to_thread(self._executor.shutdown, wait=True)
+        self._client = None
+
+    async def _run(self, call: Callable[[AdminClient], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._in_thread, call)
+        except RuntimeError as error:  # the executor's word for "shut down"
+            raise BrokerRefusedError("the admin is closed") from error
+
+    def _in_thread(self, call: Callable[[AdminClient], T]) -> T:
+        if self._client is None:
+            options = self._settings.common() | self._voice.options()
+            self._client = connected(partial(AdminClient, options), self._voice)
+        self._client.poll(0)  # old news
+        self._voice.forget()
+        return call(self._client)
+
+    def _metadata(self, timeout_s: float, client: AdminClient) -> ClusterMetadata:
+        try:
+            return client.list_topics(timeout=timeout_s)
+        except KafkaException as error:
+            raise self._error(client, answer_of(error), f"Kafka at {self._settings.bootstrap_servers}") from None
+
+    def _error(self, client: AdminClient, error: KafkaError, what: str) -> Exception:
+        client.poll(0)  # hear what the error callback has to say
+        if self._voice.refused is not None:
+            return BrokerRefusedError(f"{what}: credentials: {self._voice.refused}")
+        return request_error(error, what)
+
+    def _results(self, client: AdminClient, futures: Mapping[Any, Future[Any]], what: str) -> dict[Any, Any]:
+        """Wait for the answers of one request; the first refusal is raised, with the name of its object."""
+        results = {}
+        for key, future in futures.items():
+            name = f"{key.topic}-{key.partition}" if isinstance(key, confluent_kafka.TopicPartition) else key
+            try:
+                # librdkafka itself answers in time; the second limit is for the case that it does not.
+                results[key] = future.result(2 * self._settings.request_timeout_s)
+            except KafkaException as error:
+                raise self._error(client, answer_of(error), f"{what} {name}") from None
+            except TimeoutError:
+                raise BrokerUnavailableError(f"{what} {name}: no answer") from None
+        return results
+
+    def _topics(self, client: AdminClient) -> dict[str, int]:
+        found = self._metadata(self._settings.request_timeout_s, client).topics
+        return {name: len(topic.partitions) for name, topic in found.items() if not name.startswith("__")}
+
+    def _create_topics(self, topics: Sequence[NewTopic], client: AdminClient) -> frozenset[str]:
+        wanted = [
+            # -1: as many replicas as the brokers' own default says
+            KafkaNewTopic(topic.name, topic.partitions, replication_factor=-1, config=dict(topic.config))
+            for topic in topics
+        ]
+        created = set()
+        for name, future in client.create_topics(wanted, request_timeout=self._settings.request_timeout_s).items():
+            try:
+                self._results(client, {name: future}, "create topic")
+            except BrokerRefusedError:
+                error = future.exception()
+                if not isinstance(error, KafkaException) or answer_of(error).code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+            else:
+                created.add(name)
+        deadline = time.monotonic() + self._settings.request_timeout_s
+        while not created <= self._topics(client).keys() and time.monotonic() < deadline:
+            time.sleep(VISIBLE_PAUSE_S)
+        return frozenset(created)
+
+    def _watermarks(
+        self, partitions: Collection[TopicPartition], client: AdminClient
+    ) -> dict[TopicPartition, Watermarks]:
+        lows = self._list_offsets(client, partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        highs = self._list_offsets(client, partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return {partition: Watermarks(lows[partition], highs[partition]) for partition in partitions}
+
+    def _list_offsets(
+        self, client: AdminClient, partitions: Iterable[TopicPartition], which: OffsetSpec
+    ) -> dict[TopicPartition, int]:
+        asked = {_native(partition): which for partition in partitions}
+        futures = client.list_offsets(asked, request_timeout=self._settings.request_timeout_s)
+        return {_ours(key): result.offset for key, result in self._results(client, futures, "offsets of").items()}
+
+    def _group_offsets(
+        self, group: str, partitions: Collection[TopicPartition], client: AdminClient
+    ) -> dict[TopicPartition, int]:
+        asked = ConsumerGroupTopicPartitions(group, [_native(partition) for partition in partitions])
+        futures = client.list_consumer_group_offsets([asked], request_timeout=self._settings.request_timeout_s)
+        answer = self._results(client, futures, "offsets of group")[group]
+        return {_ours(found): found.offset for found in answer.topic_partitions if found.offset >= 0}
+
+    def _delete_records(self, before: Offsets, client: AdminClient) -> dict[TopicPartition, int]:
+        asked = [_native(partition, offset) for partition, offset in before.items()]
+        futures = client.delete_records(asked, request_timeout=self._settings.request_timeout_s)
+        results = self._results(client, futures, "delete records of")
+        return {_ours(key): result.low_watermark for key, result in results.items()}
+
+
+def _native(partition: TopicPartition, offset: int = confluent_kafka.OFFSET_INVALID) -> confluent_kafka.TopicPartition:
+    return confluent_kafka.TopicPartition(partition.topic, partition.partition, offset)
+
+
+def _ours(partition: confluent_kafka.TopicPartition) -> TopicPartition:
+    return TopicPartition(partition.topic, partition.partition)

@@ -1,0 +1,387 @@
+"""A member of a Kafka consumer group: whole batches cross from the thread of the blocking client to asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import confluent_kafka
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+
+from kafka_pipeline.common.messaging._kafka_errors import (
+    NOBODY_ANSWERS,
+    RIGHTS,
+    STALE_GENERATION,
+    UNKNOWN_TOPIC,
+    ClientVoice,
+    answer_of,
+    commit_error,
+    connected,
+    request_error,
+)
+from kafka_pipeline.common.messaging._kafka_settings import KafkaSettings
+from kafka_pipeline.common.messaging._kafka_thread import ConsumerThread
+from kafka_pipeline.common.messaging.errors import (
+    BrokerRefusedError,
+    CommitError,
+    FencedError,
+    MessagingError,
+)
+from kafka_pipeline.common.messaging.protocols import Offsets, RebalanceListener
+from kafka_pipeline.common.messaging.record import NO_TIMESTAMP, Headers, Record, TopicPartition
+
+_log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+SLICE_S = 0.1
+"""Longest uninterruptible wait in the thread: what a pause, a commit or a close waits at most for a quiet poll."""
+
+STALE_RETRIES = 10
+STALE_PAUSE_S = 0.1
+"""A commit in the middle of a cooperative rebalance is refused although the partition may stay ours: asked again for
+about a second, which is longer than a rebalance among live members takes."""
+
+NEW_TOPIC_RETRIES = 4
+NEW_TOPIC_PAUSE_S = 0.5
+"""A topic made a moment ago may be unknown to the broker that we ask first."""
+
+
+class KafkaConsumer:
+    """The `Consumer` protocol on confluent-kafka. Its thread starts with `subscribe` and ends with `close`."""
+
+    def __init__(self, settings: KafkaSettings, group: str) -> None:
+        self._settings = settings
+        self._group = group
+        self._voice = ClientVoice(settings.client_options, role="consumer")
+        self._thread = ConsumerThread(f"kafka-consumer-{group}")
+        self._client: confluent_kafka.Consumer | None = None
+        self._listener: RebalanceListener | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._assigned: frozenset[TopicPartition] = frozenset()
+        self._paused: frozenset[TopicPartition] = frozenset()
+        self._hurry = threading.Event()
+        self._fetching: asyncio.Future[list[Record]] | None = None
+        self._orphaned = False  # the caller of that fetch was cancelled
+        self._asking = False  # the thread waits for the listener
+        self._left: list[Record] = []
+        self._complaint: MessagingError | None = None
+        self._closing: asyncio.Future[None] | None = None
+
+    # What the worker calls, on the event loop.
+
+    async def subscribe(self, topics: Sequence[str], listener: RebalanceListener) -> None:
+        """Join the group for these topics. Raises BrokerUnavailableError or BrokerRefusedError."""
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        await self._call(partial(self._subscribe_in_thread, list(topics)))
+
+    async def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """Return what is there, as the protocol says. Raises BrokerRefusedError where one is closed to us.
+
+        The first record is waited for, and what was already fetched comes with it: quick when quiet, full when busy.
+        """
+        if self._fetching is not None:  # an earlier caller went away; what its fetch brought is still to be handed out
+            await self._settle()
+        if not self._left:
+            self._hurry.clear()
+            self._fetching = asyncio.wrap_future(
+                self._thread.submit(partial(self._fetch_in_thread, max_records, timeout_s))
+            )
+            await self._settle()
+        batch, self._left = self._left[:max_records], self._left[max_records:]
+        if not batch and self._complaint is not None:
+            complaint, self._complaint = self._complaint, None
+            raise complaint
+        return batch
+
+    async def commit(self, offsets: Offsets) -> None:
+        """Store offsets durably. Raises FencedError where a partition is no longer ours, CommitError otherwise."""
+        if offsets:
+            await self._call(partial(self._commit_in_thread, dict(offsets)), anytime=True)
+
+    async def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Deliver nothing more from these until `resume`."""
+        back = await self._take_back(partitions)
+        await self._call(partial(self._pause_in_thread, frozenset(partitions), back), anytime=True)
+
+    async def resume(self, partitions: Collection[TopicPartition]) -> None:
+        """Deliver from these again."""
+        await self._call(partial(self._resume_in_thread, frozenset(partitions)), anytime=True)
+
+    async def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Deliver this partition from `offset` on next. Ignored where it is not assigned."""
+        await self._take_back([partition])
+        await self._call(partial(self._seek_in_thread, partition, offset), anytime=True)
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        """Return the partitions that are ours now."""
+        return self._assigned
+
+    async def close(self) -> None:
+        """Revoke, leave the group, end the thread. Safe to call twice."""
+        if self._closing is None:
+            self._hurry.set()
+            self._closing = asyncio.wrap_future(self._thread.submit(self._close_in_thread))
+        await asyncio.shield(self._closing)
+        self._thread.stop()
+        if self._fetching is not None:
+            await asyncio.wait([self._fetching])
+            self._fetching.exception()  # nobody else will look at it
+            self._fetching = None
+
+    async def _call(self, call: Callable[[], T], *, anytime: bool = False) -> T:
+        if self._closing is not None:
+            raise CommitError("the consumer is closed") if anytime else BrokerRefusedError("the consumer is closed")
+        return await asyncio.wrap_future(self._thread.submit(call, anytime=anytime))
+
+    async def _settle(self) -> None:
+        """Wait for the fetch under way and keep what it brings. A caller that goes away loses nothing."""
+        if self._fetching is None:
+            return
+        try:
+            await asyncio.wait([self._fetching])
+        except asyncio.CancelledError:
+            self._orphaned = True
+            self._hurry.set()
+            raise
+        fetching, self._fetching, self._orphaned = self._fetching, None, False
+        self._left += fetching.result()
+
+    async def _take_back(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Take undelivered records of these partitions out of our hands; return where each of them began.
+
+        Only after a cancelled poll is there anything in our hands at all.
+        """
+        if self._orphaned and not self._asking:  # a listener must not wait for the fetch that waits for the listener
+            await self._settle()
+        wanted = frozenset(partitions)
+        back: dict[TopicPartition, int] = {}
+        for record in self._left:
+            if record.topic_partition in wanted:
+                back.setdefault(record.topic_partition, record.offset)
+        if back:
+            self._left = [record for record in self._left if record.topic_partition not in back]
+        return back
+
+    # What happens in the thread.
+
+    def _subscribe_in_thread(self, topics: list[str]) -> None:
+        if self._client is None:
+            options = self._settings.consumer(self._group) | self._voice.options()
+            self._client = connected(partial(confluent_kafka.Consumer, options), self._voice)
+        self._require_topics(self._client, topics)
+        try:
+            self._client.subscribe(
+                topics, on_assign=self._on_assigned, on_revoke=self._on_revoked, on_lost=self._on_lost
+            )
+        except KafkaException as error:
+            raise request_error(answer_of(error), f"subscribe {', '.join(topics)}") from None
+
+    def _require_topics(self, client: confluent_kafka.Consumer, topics: list[str]) -> None:
+        """Refuse unknown topics at once: librdkafka would wait for them without a word."""
+        missing: list[str] = []
+        for attempt in range(NEW_TOPIC_RETRIES):
+            if attempt:
+                time.sleep(NEW_TOPIC_PAUSE_S)
+            try:
+                known = client.list_topics(timeout=self._settings.request_timeout_s).topics
+            except KafkaException as error:
+                client.poll(0)  # hear what the error callback has to say
+                if self._voice.refused:
+                    raise BrokerRefusedError(f"credentials: {self._voice.refused}") from None
+                raise request_error(answer_of(error), "metadata") from None
+            missing = [topic for topic in topics if topic not in known or known[topic].error is not None]
+            if not missing:
+                return
+        raise BrokerRefusedError(f"unknown topic: {', '.join(missing)}")
+
+    def _fetch_in_thread(self, max_records: int, timeout_s: float) -> list[Record]:
+        client = self._client
+        if client is None:
+            raise BrokerRefusedError("poll before subscribe, or after close")
+        deadline = time.monotonic() + timeout_s
+        while True:
+            wait_s = min(SLICE_S, max(0.0, deadline - time.monotonic()))
+            messages = client.consume(1, wait_s)
+            if messages and max_records > 1:
+                messages += client.consume(max_records - 1, 0)
+            records = self._records(messages)
+            if records or self._complaint or self._hurry.is_set() or time.monotonic() >= deadline:
+                return records
+            self._thread.serve_waiting()
+
+    def _records(self, messages: list[confluent_kafka.Message]) -> list[Record]:
+        """Convert a batch (the hot path). Records of partitions that a rebalance took during the fetch are not ours."""
+        assigned = self._assigned
+        records: list[Record] = []
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._heed(error, message.topic())
+                continue
+            record = record_of(message)
+            if (record.topic, record.partition) in assigned:
+                records.append(record)
+        return records
+
+    def _heed(self, error: KafkaError, topic: str | None) -> None:
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF or code in NOBODY_ANSWERS:  # noqa: SLF001  librdkafka's own name for it
+            return
+        _log.warning("kafka_consumer_event", group=self._group, topic=topic, code=error.name())
+        if error.fatal() or code in UNKNOWN_TOPIC | RIGHTS:
+            self._complaint = BrokerRefusedError(f"group {self._group}, topic {topic}: {error.name()}")
+
+    def _commit_in_thread(self, offsets: dict[TopicPartition, int]) -> None:
+        ours = {partition: offset for partition, offset in offsets.items() if partition in self._assigned}
+        if ours:
+            self._commit_ours(ours)
+        if len(ours) < len(offsets):
+            raise FencedError(f"not ours any more: {', '.join(sorted(map(str, offsets.keys() - ours.keys())))}")
+
+    def _commit_ours(self, offsets: Mapping[TopicPartition, int]) -> None:
+        client = self._client
+        if client is None:
+            raise CommitError("the consumer is closed")
+        wanted = [confluent_kafka.TopicPartition(topic, number, at) for (topic, number), at in offsets.items()]
+        for attempt in range(STALE_RETRIES + 1):
+            try:
+                answers = client.commit(offsets=wanted, asynchronous=False)
+                error = next((answer.error for answer in answers if answer.error is not None), None)
+            except KafkaException as raised:
+                error = answer_of(raised)
+            if error is None:
+                return
+            if error.code() not in STALE_GENERATION or attempt == STALE_RETRIES:
+                raise commit_error(error)
+            time.sleep(STALE_PAUSE_S)
+
+    def _pause_in_thread(self, partitions: frozenset[TopicPartition], back: Mapping[TopicPartition, int]) -> None:
+        ours = partitions & self._assigned
+        if self._client is not None and ours:
+            self._client.pause(_native(ours))
+            self._paused |= ours
+        for partition, offset in back.items():
+            self._seek_in_thread(partition, offset)
+
+    def _resume_in_thread(self, partitions: frozenset[TopicPartition]) -> None:
+        ours = partitions & self._paused
+        if self._client is not None and ours:
+            self._client.resume(_native(ours))
+            self._paused -= ours
+
+    def _seek_in_thread(self, partition: TopicPartition, offset: int) -> None:
+        if self._client is None or partition not in self._assigned:
+            return
+        target = confluent_kafka.TopicPartition(partition.topic, partition.partition, offset)
+        try:
+            self._client.seek(target)
+        except KafkaException:
+            # Assigned a moment ago, its fetcher has not started yet and cannot seek; assigned anew, it starts there.
+            self._client.incremental_unassign([target])
+            self._client.incremental_assign([target])
+            if partition in self._paused:
+                self._client.pause([target])
+
+    def _close_in_thread(self) -> None:
+        client, self._left = self._client, []
+        if client is not None:
+            client.close()  # asks the listener as in a rebalance
+        self._client = None
+        self._assigned = self._paused = frozenset()
+
+    # Rebalances: called by librdkafka inside `consume` and `close`, in the thread.
+
+    def _on_assigned(self, client: confluent_kafka.Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
+        added = _ours(partitions)
+        client.incremental_assign(partitions)
+        self._assigned |= added
+        if added and self._listener is not None:
+            self._ask(self._listener.on_assigned(added), "on_assigned")
+
+    def _on_revoked(self, client: confluent_kafka.Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
+        gone = _ours(partitions)
+        if gone and self._listener is not None:
+            answer = self._ask(self._listener.on_revoked(gone), "on_revoked") or {}
+            offsets = {partition: offset for partition, offset in answer.items() if partition in gone}
+            if offsets:
+                self._commit_before_leaving(offsets)
+        self._drop(gone)
+        client.incremental_unassign(partitions)
+
+    def _on_lost(self, client: confluent_kafka.Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
+        lost = _ours(partitions)
+        self._drop(lost)
+        if lost and self._listener is not None:
+            self._ask(self._listener.on_lost(lost), "on_lost")
+        client.incremental_unassign(partitions)
+
+    def _commit_before_leaving(self, offsets: Mapping[TopicPartition, int]) -> None:
+        try:
+            self._commit_ours(offsets)
+        except CommitError as error:
+            # The records will be delivered again, which every consumer tolerates (I6).
+            _log.warning("revoke_commit_failed", group=self._group, error=str(error))
+
+    def _drop(self, partitions: frozenset[TopicPartition]) -> None:
+        self._assigned -= partitions
+        self._paused -= partitions
+        self._left = [record for record in self._left if record.topic_partition not in partitions]
+
+    def _ask(self, call: Coroutine[Any, Any, T], what: str) -> T | None:
+        """Have the listener's answer from the event loop, or None if it fails or takes longer than the budget."""
+        if self._loop is None or self._loop.is_closed():
+            call.close()
+            return None
+        answer = asyncio.run_coroutine_threadsafe(call, self._loop)
+        self._asking = True
+        try:
+            self._thread.serve(answer, self._settings.revoke_wait_s)
+            if answer.done():
+                return answer.result()
+            answer.cancel()
+            _log.warning("rebalance_listener_too_slow", group=self._group, call=what)
+        except Exception:  # noqa: BLE001  whatever a listener raises must not end the thread
+            _log.exception("rebalance_listener_failed", group=self._group, call=what)
+        finally:
+            self._asking = False
+        return None
+
+
+def record_of(message: confluent_kafka.Message) -> Record:
+    """Convert a message that is not an error. Called once a record: a microsecond matters here."""
+    kind, timestamp_ms = message.timestamp()
+    headers = message.headers()
+    return Record(
+        topic=message.topic(),  # type: ignore[arg-type]  # only errors lack these
+        partition=message.partition(),  # type: ignore[arg-type]
+        offset=message.offset(),  # type: ignore[arg-type]
+        key=message.key(),
+        value=message.value(),
+        headers=headers_of(headers) if headers else (),
+        timestamp_ms=timestamp_ms if kind else NO_TIMESTAMP,
+    )
+
+
+def headers_of(headers: Any) -> Headers:  # noqa: ANN401  librdkafka's list of pairs
+    """Return header pairs with bytes for values: Kafka's null becomes empty."""
+    return tuple((name, _bytes(value)) for name, value in headers)
+
+
+def _bytes(value: bytes | str | None) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return b"" if value is None else value.encode()
+
+
+def _ours(partitions: Iterable[confluent_kafka.TopicPartition]) -> frozenset[TopicPartition]:
+    return frozenset(TopicPartition(partition.topic, partition.partition) for partition in partitions)
+
+
+def _native(partitions: Iterable[TopicPartition]) -> list[confluent_kafka.TopicPartition]:
+    return [confluent_kafka.TopicPartition(topic, number) for topic, number in partitions]

@@ -1,0 +1,95 @@
+"""The real parts that tests run against, and one place that tells what could not run.
+
+`kafka_bootstrap`  address of a real Apache Kafka, started once per session
+`broker`           a broker of each kind, one after the other: "embedded" and "kafka"
+`unique`           names that no other test uses, for topics and groups
+`missing`          what a fixture calls when its real part is not on this machine
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import pytest_asyncio
+
+from kafka_pipeline.common.messaging import Broker
+from kafka_pipeline.common.messaging.embedded import EmbeddedBroker
+from kafka_pipeline.common.messaging.kafka import KafkaBroker, KafkaSettings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+MISSING_TOOL = 4
+"""The exit code of scripts/kafka where Java or Maven is missing."""
+
+
+@pytest.fixture(scope="session")
+def missing() -> Callable[[str], NoReturn]:
+    """Return what to call, with a reason, when a real part is missing: a skip here, a failure in CI."""
+
+    def give_up(reason: str) -> NoReturn:
+        if os.environ.get("CI"):
+            pytest.fail(f"in CI every real part must run: {reason}", pytrace=False)
+        pytest.skip(reason)
+
+    return give_up
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]) -> Iterator[str]:
+    """Give the address of a real Kafka: a running one if KAFKA_BOOTSTRAP_SERVERS names it, else one of our own."""
+    running = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+    if running:
+        yield running
+        return
+    script = [sys.executable, str(REPOSITORY / "scripts" / "kafka")]
+    data = ["--data", str(tmp_path_factory.mktemp("kafka") / "node")]
+    try:
+        started = subprocess.run([*script, "up", *data], capture_output=True, text=True, check=False)
+        if started.returncode == MISSING_TOOL:
+            missing(started.stderr.strip())
+        if started.returncode != 0:
+            pytest.fail(started.stderr.strip(), pytrace=False)
+        yield started.stdout.split()[-1]
+    finally:
+        subprocess.run([*script, "down", *data], capture_output=True, check=False)
+
+
+@pytest.fixture
+def unique() -> Callable[..., str]:
+    """Return a function that makes a name nobody else uses: `unique("topic")` gives `topic-3f2a…`."""
+    return lambda stem="name": f"{stem}-{uuid.uuid4().hex[:12]}"
+
+
+@pytest_asyncio.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+async def broker(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Broker]:
+    """Give a broker of each kind. Kafka's is shared with other tests: take topics and groups from `unique`."""
+    made: Broker
+    if request.param == "embedded":
+        made = EmbeddedBroker(tmp_path / "broker.db", revoke_budget_s=5)
+    else:
+        settings = KafkaSettings(
+            bootstrap_servers=request.getfixturevalue("kafka_bootstrap"),
+            session_timeout_s=6,  # the least that a broker's defaults allow
+            heartbeat_interval_s=0.2,
+            max_poll_interval_s=25,  # a fifth of it is the revoke budget
+        )
+        made = KafkaBroker(settings)
+    yield made
+    await made.close()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say at the very end what could not run, and why."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.section("what could not run here")
+        for reason, count in reasons.most_common():
+            terminalreporter.line(f"{count} tests: {reason}")
