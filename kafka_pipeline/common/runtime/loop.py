@@ -8,8 +8,8 @@ What it promises (the invariants are those of `docs/design.md`):
 
 - I1: an offset is committed only when everything that follows from its record, and from all before it in its
   partition, is durable.
-- I9: it holds at most `max_in_flight_records`; when full it pauses its partitions and goes on polling, which keeps it
-  in its group.
+- I9: it holds at most `max_in_flight_records` in process and `max_waiting_records` behind them; when full it pauses its
+  partitions and goes on polling, which keeps it in its group.
 - While the broker takes no messages it waits and tries again; no record is failed because of it (I7).
 - Revocation: what is in flight gets `revoke_timeout_s` to finish; the finished prefix is committed, the rest will be
   delivered to the next owner.
@@ -23,6 +23,7 @@ partitions go to a worker that lives.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -61,7 +62,9 @@ class LoopSettings:
     linger_s: float = 0.1
     """How long a record may wait for others to share its batch."""
     max_in_flight_records: int = 5_000
-    """Bound of all records held: waiting, parked and in process."""
+    """Bound of the records in process at a time (the last batch may pass it)."""
+    max_waiting_records: int = 5_000
+    """Bound of the records that wait for their turn behind those in process."""
     poll_timeout_s: float = 0.2
     """A commit waits for the poll before it; longer polls make commits late, shorter ones burn processor time."""
     commit_interval_s: float = 0.25
@@ -101,6 +104,7 @@ class WorkerLoop:
         self._in_flight: dict[asyncio.Task[None], list[Delivery]] = {}
         self._in_flight_records = 0
         self._paused: frozenset[TopicPartition] = frozenset()
+        self._room_again = asyncio.Event()
         self._last_commit_s = clock.monotonic()
         self._stopping = False
         self._defect: BaseException | None = None
@@ -126,35 +130,47 @@ class WorkerLoop:
     # -- the turn ------------------------------------------------------------------------------------------------
 
     async def _turn(self) -> None:
-        await self._balance()
-        room = self._settings.max_in_flight_records - self._held()
-        records = await self._consumer.poll(max(1, min(room, self._settings.max_batch_records)), self._poll_timeout_s())
+        full = await self._wait_for_room()
+        records = await self._consumer.poll(self._room(), 0.0 if full else self._poll_timeout_s())
         if records:
             self._batcher.add(self._begin(records), self._clock.monotonic())
         self._dispatch()
         if self._clock.monotonic() - self._last_commit_s >= self._settings.commit_interval_s:
             await self._commit()
 
-    def _held(self) -> int:
-        return self._in_flight_records + len(self._batcher)
+    async def _wait_for_room(self) -> bool:
+        """While too much waits, pause and wait a little; return whether it is still too much (I9).
+
+        The poll that follows keeps this member in its group even so. Resuming waits until half of the room is free:
+        a pause throws away what the client has fetched.
+        """
+        if len(self._batcher) < self._settings.max_waiting_records and not self._paused:
+            return False
+        self._room_again.clear()
+        if len(self._batcher) > self._settings.max_waiting_records // 2:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.poll_timeout_s):
+                    await self._room_again.wait()
+        if len(self._batcher) > self._settings.max_waiting_records // 2:
+            fresh = self._consumer.assignment() - self._paused
+            if fresh:
+                await self._consumer.pause(fresh)
+                self._paused |= fresh
+            return True
+        paused, self._paused = self._paused, frozenset()
+        if paused:
+            await self._consumer.resume(paused & self._consumer.assignment())
+        return False
+
+    def _room(self) -> int:
+        """How many records to ask for; while everything is paused none come, whatever is asked."""
+        return max(1, self._settings.max_waiting_records - len(self._batcher))
 
     def _poll_timeout_s(self) -> float:
         due_s = self._batcher.due_in(self._clock.monotonic())
         if due_s is None or self._in_flight_records >= self._settings.max_in_flight_records:
             return self._settings.poll_timeout_s
         return min(due_s, self._settings.poll_timeout_s)
-
-    async def _balance(self) -> None:
-        """Pause every partition while full; resume when half of the room is free again (I9)."""
-        held = self._held()
-        if held >= self._settings.max_in_flight_records:
-            fresh = self._consumer.assignment() - self._paused
-            if fresh:
-                await self._consumer.pause(fresh)
-                self._paused |= fresh
-        elif self._paused and held <= self._settings.max_in_flight_records // 2:
-            paused, self._paused = self._paused, frozenset()
-            await self._consumer.resume(paused & self._consumer.assignment())
 
     def _begin(self, records: Iterable[Record]) -> list[Delivery]:
         deliveries = []
@@ -193,6 +209,8 @@ class WorkerLoop:
         metrics.RECORDS_IN_FLIGHT.labels(worker=self._processor.name).set(self._in_flight_records)
         self._batcher.release(batch, self._clock.monotonic())
         self._dispatch()
+        if len(self._batcher) <= self._settings.max_waiting_records // 2:
+            self._room_again.set()
 
     async def _run_batch(self, batch: Sequence[Delivery]) -> None:
         started_s = self._clock.monotonic()
@@ -264,7 +282,7 @@ class WorkerLoop:
             case Skip():
                 return ()
             case Retry() | Dead():
-                messages = self._failures.route(record, outcome)
+                messages = (*outcome.messages, *self._failures.route(record, outcome))
         return _traced(messages, record.header(TRACEPARENT))
 
     def _clean_up(self, outcome: Done) -> None:

@@ -41,6 +41,8 @@ class Retry:
     """Finer word for a dead letter, if it comes to that; the category otherwise."""
     not_before: datetime | None = None
     """Earliest time of the next attempt, where the failing side named one."""
+    messages: tuple[Message, ...] = ()
+    """What follows from the record all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class Dead:
     error_class: str
     error_text: str
     """Redacted, at most 500 characters."""
+    messages: tuple[Message, ...] = ()
+    """What follows from the record all the same."""
 
 
 Outcome: TypeAlias = Done | Skip | Retry | Dead

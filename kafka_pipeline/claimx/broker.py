@@ -1,0 +1,66 @@
+"""Opens the broker that the configuration names, and makes sure that the topics are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kafka_pipeline.claimx.topics import Topics
+from kafka_pipeline.common.messaging import Broker, BrokerRefusedError, NewTopic
+from kafka_pipeline.common.messaging.embedded import EmbeddedBroker
+from kafka_pipeline.common.messaging.kafka import KafkaBroker, KafkaSettings
+from kafka_pipeline.config import PipelineConfig
+
+_ENVELOPE_BYTES = 64 * 1024
+"""Room for the key and the headers of a dead letter around the largest event we accept."""
+
+
+def open_broker(config: PipelineConfig, environ: Mapping[str, str]) -> Broker:
+    """Return Kafka where `kafka_bootstrap_servers` is set, else the embedded broker in `data_dir`."""
+    if config.kafka_bootstrap_servers is None:
+        return EmbeddedBroker(config.data_dir / "broker" / "broker.db", max_message_bytes=_message_bytes(config))
+    return KafkaBroker(
+        KafkaSettings(
+            bootstrap_servers=config.kafka_bootstrap_servers,
+            client_options=config.kafka_client_options(environ),
+            session_timeout_s=config.kafka_session_timeout_seconds,
+            max_poll_interval_s=config.kafka_max_poll_interval_seconds,
+            max_message_bytes=_message_bytes(config),
+        )
+    )
+
+
+def new_topics(topics: Topics, config: PipelineConfig) -> list[NewTopic]:
+    """Return every topic as it should be created. Dead letters must hold the largest event and its headers."""
+    settings = {"max.message.bytes": str(_message_bytes(config))}
+    return [
+        NewTopic(
+            name=name,
+            partitions=config.kafka_topic_partitions,
+            config=settings | {"replication.factor": str(config.kafka_replication_factor)},
+        )
+        for name in topics.all
+    ]
+
+
+async def ensure_topics(broker: Broker, topics: Topics, config: PipelineConfig) -> None:
+    """Create the topics on the embedded broker; on a real one, say which are missing and how to make them.
+
+    Raises BrokerRefusedError: creating topics on a shared cluster is the operator's decision.
+    """
+    admin = broker.admin()
+    try:
+        if config.kafka_bootstrap_servers is None:
+            await admin.create_topics(new_topics(topics, config))
+            return
+        missing = sorted(set(topics.all) - set(await admin.topics()))
+    finally:
+        await admin.close()
+    if missing:
+        raise BrokerRefusedError(
+            f"{len(missing)} topics are missing on {broker.description} ({', '.join(missing[:3])}"
+            f"{', …' if len(missing) > 3 else ''}): run `kafka-pipeline claimx-topics` to create them."
+        )
+
+
+def _message_bytes(config: PipelineConfig) -> int:
+    return config.max_event_bytes * 2 + _ENVELOPE_BYTES

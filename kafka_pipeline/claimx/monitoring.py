@@ -1,0 +1,38 @@
+"""What the ClaimX workers count, beside what the loop, the lake and the API client count for themselves."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kafka_pipeline.common.observability.metrics import BYTES_BUCKETS, counter, histogram
+
+ENRICHED: Final = counter(
+    "claimx_events_enriched_total",
+    labels=("event_type", "outcome"),
+    meaning="Events by type and outcome: success, skipped, not_found, retry or dead_letter [HND-10].",
+    remedy="skipped: a type without a handler, stored all the same. dead_letter: `claimx-dlq list --kind enrichment`.",
+)
+PREFLIGHT_PROJECTS: Final = counter(
+    "claimx_preflight_projects_total",
+    labels=("found",),
+    meaning="Projects looked up before their events were handled: in memory, in the table or in the api.",
+    remedy="Mostly `api` for long: many new projects, or the memory of known projects is too small.",
+)
+DOWNLOADS_QUEUED: Final = counter(
+    "claimx_downloads_queued_total",
+    labels=("decision",),
+    meaning="Files found in media lists: queued, already_stored, or queued_before by another event a short while ago.",
+    remedy="No remedy needed; queued alone in a burst of one project's events means the memory of queued files is off.",
+)
+TRANSFERS: Final = counter(
+    "claimx_transfers_total",
+    labels=("status",),
+    meaning="Files by final status: completed, failed (a retry follows) or failed_permanent (dead-lettered).",
+    remedy="failed_permanent: `claimx-dlq list --kind downloads` says why.",
+)
+FILE_BYTES: Final = histogram(
+    "claimx_file_bytes",
+    meaning="Size of the files brought into the lake, in bytes.",
+    remedy="No remedy needed; the sum is what storage grows by.",
+    buckets=BYTES_BUCKETS,
+)

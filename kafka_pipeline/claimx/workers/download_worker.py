@@ -1,0 +1,121 @@
+"""The third worker: files come from their short-lived links into the local cache."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+import structlog
+
+from kafka_pipeline.claimx.links import is_expired
+from kafka_pipeline.claimx.schemas.tasks import ClaimXCachedDownload, ClaimXDownloadTask
+from kafka_pipeline.claimx.topics import Group, Topics
+from kafka_pipeline.claimx.writers.entities import EntityTableWriter, StoredMedia
+from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
+from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.http.cache import FileCache
+from kafka_pipeline.common.http.download import Downloader
+from kafka_pipeline.common.lake.lookup import GroupedLookup
+from kafka_pipeline.common.messaging import Message, Record
+from kafka_pipeline.common.runtime.batching import Ordering
+from kafka_pipeline.common.runtime.outcomes import Done, Outcome, Skip
+from kafka_pipeline.common.runtime.processor import failure_outcome
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What an id may look like before it becomes a folder [7.3]."""
+
+_EXTENSION = re.compile(r"\.([A-Za-z0-9]{1,10})\Z")
+
+_log = structlog.get_logger(__name__)
+
+
+class RefusedFileError(PipelineError):
+    """A download task asks for something that is never fetched [7.3]."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, Category.PERMANENT)
+
+
+class LinkExpiredError(PipelineError):
+    """The link's time is over; no request was made with it [LNK-4]."""
+
+    def __init__(self) -> None:
+        super().__init__("the download link has expired", Category.URL_EXPIRED)
+
+
+class ClaimXDownloadWorker:
+    """Downloads each file into the cache and tells the uploader.
+
+    What the inventory already has under the same path is not fetched again [HND-5]. The cache is bounded: a download
+    waits for room, and with it, in the end, the partitions it comes from.
+    """
+
+    name = "claimx-downloader"
+    ordering = Ordering.KEY
+
+    def __init__(
+        self,
+        *,
+        topics: Topics,
+        downloader: Downloader,
+        cache: FileCache,
+        writer: EntityTableWriter,
+        allowed_extensions: Collection[str],
+        expiry_margin_s: float,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.group = topics.group(Group.DOWNLOADER)
+        self.topics = (topics.downloads_pending,)
+        self._cached_topic = topics.downloads_cached
+        self._downloader = downloader
+        self._cache = cache
+        self._writer = writer
+        self._allowed_extensions = frozenset(extension.lower() for extension in allowed_extensions)
+        self._expiry_margin_s = expiry_margin_s
+        self._stored = GroupedLookup(self._read_stored)
+        self._clock = clock
+
+    async def process(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Return Done with the upload task of each file once the file is in the cache."""
+        return [await self._download(record) for record in records]
+
+    async def _read_stored(self, media_ids: Collection[str]) -> Mapping[str, StoredMedia]:
+        return await self._writer.stored_media(media_ids)
+
+    async def _download(self, record: Record) -> Outcome:
+        try:
+            task = ClaimXDownloadTask.from_bytes(record.value)
+            self._check(task)
+            stored = await self._stored.get(task.media_id)
+            if stored is not None and stored.holds(task.blob_path):
+                return Skip(reason="already_stored")
+            if is_expired(task.expires_at, self._clock.now(), self._expiry_margin_s):
+                raise LinkExpiredError  # noqa: TRY301  # one place turns every failure into its outcome
+            cached = await self._fetch(task)
+        except PipelineError as error:
+            return failure_outcome(error)
+        return Done(messages=(self._upload_task(cached),))
+
+    def _check(self, task: ClaimXDownloadTask) -> None:
+        if not (_SAFE_ID.fullmatch(task.media_id) and _SAFE_ID.fullmatch(task.project_id)):
+            raise RefusedFileError("the media or project id is not a plain word")
+        extension = _EXTENSION.search(task.blob_path)
+        if extension is not None and extension[1].lower() not in self._allowed_extensions:
+            raise RefusedFileError("the file extension is not among allowed_file_extensions")
+
+    async def _fetch(self, task: ClaimXDownloadTask) -> ClaimXCachedDownload:
+        name = task.blob_path.rsplit("/", 1)[-1]
+        relative = f"claimx/{task.media_id}/{name}"
+        async with self._cache.room(relative) as room:
+            downloaded = await self._downloader.download(task.download_url, room.path, on_size=room.grow)
+        _log.info("file_cached", media_id=task.media_id, project_id=task.project_id, size_bytes=downloaded.size_bytes)
+        return task.cached(
+            local_cache_path=relative,
+            content_sha256=downloaded.sha256,
+            bytes_downloaded=downloaded.size_bytes,
+            downloaded_at=self._clock.now(),
+            content_type=downloaded.content_type,
+        )
+
+    def _upload_task(self, cached: ClaimXCachedDownload) -> Message:
+        return Message(topic=self._cached_topic, key=cached.media_id.encode(), value=cached.to_bytes())

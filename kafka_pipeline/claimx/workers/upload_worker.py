@@ -1,0 +1,130 @@
+"""The fourth worker: files go from the cache into the lake, and into its inventory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from kafka_pipeline.claimx.links import without_query
+from kafka_pipeline.claimx.schemas.entities import AttachmentRow
+from kafka_pipeline.claimx.schemas.results import ClaimXUploadResult, ResultStatus
+from kafka_pipeline.claimx.schemas.tasks import ClaimXCachedDownload
+from kafka_pipeline.claimx.topics import Group, Topics
+from kafka_pipeline.claimx.writers.entities import EntityTableWriter, StoredMedia
+from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
+from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.http.cache import FileCache, sha256_of
+from kafka_pipeline.common.lake.lookup import GroupedLookup
+from kafka_pipeline.common.lake.objects import ObjectStore
+from kafka_pipeline.common.messaging import Message, Record
+from kafka_pipeline.common.runtime.batching import Ordering
+from kafka_pipeline.common.runtime.outcomes import Done, Outcome
+from kafka_pipeline.common.runtime.processor import failure_outcome
+
+_log = structlog.get_logger(__name__)
+
+
+class CacheLostError(PipelineError):
+    """The file is not in the cache as it was downloaded: it must be downloaded again [7.4]."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"cached file {what}", Category.TRANSIENT, reason="cache_lost")
+
+
+class ClaimXUploadWorker:
+    """Uploads each cached file: the file, then its inventory row, then the result message, then the cache file goes.
+
+    Each step may be repeated by a redelivery. What the inventory already has with the same path and hash is not
+    uploaded again [HND-5]; that also covers a crash after the cache file went and before the offset was committed.
+    """
+
+    name = "claimx-uploader"
+    ordering = Ordering.KEY
+
+    def __init__(
+        self,
+        *,
+        topics: Topics,
+        files: ObjectStore,
+        cache: FileCache,
+        writer: EntityTableWriter,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.group = topics.group(Group.UPLOADER)
+        self.topics = (topics.downloads_cached,)
+        self._results_topic = topics.downloads_results
+        self._files = files
+        self._cache = cache
+        self._writer = writer
+        self._stored = GroupedLookup(self._read_stored)
+        self._clock = clock
+
+    async def process(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Return Done with the result of each file once its inventory row is durable."""
+        return [await self._upload(record) for record in records]
+
+    async def _read_stored(self, media_ids: Collection[str]) -> Mapping[str, StoredMedia]:
+        return await self._writer.stored_media(media_ids)
+
+    async def _upload(self, record: Record) -> Outcome:
+        try:
+            task = ClaimXCachedDownload.from_bytes(record.value)
+            local = self._cache.path_for(task.local_cache_path)
+            stored = await self._stored.get(task.media_id)
+            if stored is not None and stored.holds(task.blob_path, task.content_sha256):
+                _log.info("file_already_stored", media_id=task.media_id)
+            else:
+                await self._transfer(task, local)
+        except PipelineError as error:
+            return failure_outcome(error)
+        return Done(messages=(self._result(task),), cleanup=lambda: self._cache.remove(local))
+
+    async def _transfer(self, task: ClaimXCachedDownload, local: Path) -> None:
+        try:
+            digest = await sha256_of(local)
+        except FileNotFoundError:
+            raise CacheLostError("is gone") from None
+        if digest != task.content_sha256:
+            raise CacheLostError("has changed")
+        await self._files.put_file(task.blob_path, local)
+        await self._writer.write_attachments([_inventory_row(task)])
+        _log.info("file_stored", media_id=task.media_id, project_id=task.project_id, size_bytes=task.bytes_downloaded)
+
+    def _result(self, task: ClaimXCachedDownload) -> Message:
+        result = ClaimXUploadResult(
+            media_id=task.media_id,
+            project_id=task.project_id,
+            blob_path=task.blob_path,
+            status=ResultStatus.COMPLETED,
+            file_type=task.file_type,
+            file_name=task.file_name,
+            source_event_id=task.source_event_id,
+            bytes_uploaded=task.bytes_downloaded,
+            retry_count=task.retry_count,
+            content_type=task.content_type,
+            content_sha256=task.content_sha256,
+            downloaded_at=task.downloaded_at,
+            created_at=self._clock.now(),
+        )
+        return Message(topic=self._results_topic, key=task.media_id.encode(), value=result.to_bytes())
+
+
+def _inventory_row(task: ClaimXCachedDownload) -> AttachmentRow:
+    return AttachmentRow(
+        media_id=task.media_id,
+        project_id=task.project_id,
+        blob_path=task.blob_path,
+        file_name=task.blob_path.rsplit("/", 1)[-1],
+        file_type=task.file_type or None,
+        media_type=task.file_type or None,
+        media_name=task.file_name or None,
+        bytes_downloaded=task.bytes_downloaded,
+        content_type=task.content_type,
+        content_sha256=task.content_sha256,
+        download_url=without_query(task.download_url),
+        status="uploaded",
+        downloaded_at=task.downloaded_at,
+        source_event_id=task.source_event_id or None,
+    )

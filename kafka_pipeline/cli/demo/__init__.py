@@ -1,0 +1,1 @@
+"""The demo: the whole pipeline on one machine, proved against a ground truth."""

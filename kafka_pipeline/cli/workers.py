@@ -1,0 +1,101 @@
+"""The commands that run workers: each of the five, and all of them in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from typing import Annotated
+
+import structlog
+import typer
+import uvloop
+
+from kafka_pipeline.claimx.pipeline import Pipeline, WorkerKind
+from kafka_pipeline.cli.errors import starting
+from kafka_pipeline.cli.invocation import invocation
+from kafka_pipeline.common.observability.logging import configure_logging
+from kafka_pipeline.config import PipelineConfig
+
+_log = structlog.get_logger(__name__)
+
+ExitWhenIdle = Annotated[
+    float | None,
+    typer.Option(
+        "--exit-when-idle",
+        metavar="SECONDS",
+        min=0.0,
+        help="End with 0 once every topic but the dead letters is drained and committed for that long.",
+    ),
+]
+
+
+def claimx_all(context: typer.Context, *, exit_when_idle: ExitWhenIdle = None) -> None:
+    """Run all five workers in one process."""
+    _run(context, tuple(WorkerKind), exit_when_idle)
+
+
+def claimx_ingester(context: typer.Context) -> None:
+    """Read raw events: append them to claimx_events, ask for their enrichment."""
+    _run(context, (WorkerKind.INGESTER,))
+
+
+def claimx_enricher(context: typer.Context) -> None:
+    """Ask the ClaimX API for the facts behind each event: upsert the rows, queue the files."""
+    _run(context, (WorkerKind.ENRICHER,))
+
+
+def claimx_downloader(context: typer.Context) -> None:
+    """Download queued files from their links into the cache."""
+    _run(context, (WorkerKind.DOWNLOADER,))
+
+
+def claimx_uploader(context: typer.Context) -> None:
+    """Upload cached files into the lake and its inventory."""
+    _run(context, (WorkerKind.UPLOADER,))
+
+
+def claimx_result_processor(context: typer.Context) -> None:
+    """Bring the final status of every file into the inventory."""
+    _run(context, (WorkerKind.RESULT_PROCESSOR,))
+
+
+def _run(context: typer.Context, kinds: Sequence[WorkerKind], exit_when_idle_s: float | None = None) -> None:
+    config = invocation(context).load_config()
+    configure_logging(config.log_format, config.log_level)
+    uvloop.run(run_workers(config, kinds, exit_when_idle_s=exit_when_idle_s))
+
+
+async def run_workers(
+    config: PipelineConfig, kinds: Sequence[WorkerKind], *, exit_when_idle_s: float | None = None
+) -> None:
+    """Run these workers until a signal says stop, or until there is nothing left to do."""
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        with starting(kinds[0].value if len(kinds) == 1 else "claimx-all"):
+            pipeline = await stack.enter_async_context(Pipeline(config, kinds, environ=os.environ))
+        with stop_on_signals(stop):
+            await pipeline.run(stop, exit_when_idle_s=exit_when_idle_s)
+
+
+@contextmanager
+def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Let SIGTERM and SIGINT ask for a stop; the second one ends the process at once, drained or not."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        _log.info("stopping", signal=number.name)
+        stop.set()
+
+    handled = (signal.SIGTERM, signal.SIGINT)
+    for number in handled:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        yield
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
