@@ -1,31 +1,29 @@
-"""Numbers about the calls of the ClaimX API. Labels hold endpoint templates and fixed words only [SEC-11]."""
+"""What is counted about the calls of the ClaimX API. Labels hold endpoint templates and fixed words only [SEC-11]."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import Counter, Histogram
+from kafka_pipeline.common.observability.metrics import counter, histogram
 
-API_CALLS: Final = Counter(
-    "claimx_api_calls",
-    "Requests sent to the ClaimX API, by endpoint template and outcome (success, not_found or a failure category).",
-    ["endpoint", "outcome"],
+API_CALLS: Final = counter(
+    "claimx_api_calls_total",
+    labels=("endpoint", "outcome"),
+    meaning="Requests sent to the ClaimX API, by endpoint template and outcome: success, not_found, a failure"
+    " category or cancelled. Each quick retry is a request of its own.",
+    remedy="transient rising: the service is ill or slow, lower claimx_api_max_concurrent, watch the retry topics."
+    " auth: renew the token named by claimx_api_token_env. permanent: `claimx-dlq list --kind enrichment`.",
 )
-# Remedy: `transient` rising: the service is ill or slow, lower claimx_api_max_concurrent, see the retry topics.
-# `auth` at all: renew the token named by claimx_api_token_env. `permanent`: see the enrichment dead letters.
-
-API_CALL_SECONDS: Final = Histogram(
+API_CALL_SECONDS: Final = histogram(
     "claimx_api_call_seconds",
-    "Time from sending a request to its last byte (seconds), by endpoint template; failed tries included.",
-    ["endpoint"],
-    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60),
+    labels=("endpoint",),
+    meaning="Seconds from sending a request to its last byte, failed tries included.",
+    remedy="Near claimx_api_timeout_seconds: for huge media lists raise the time-out; else lower the concurrency.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0),
 )
-# Remedy: near claimx_api_timeout_seconds: very large media lists or an overloaded service; raise the time-out
-# for the former, lower the concurrency for the latter.
-
-API_CALLS_SAVED: Final = Counter(
-    "claimx_api_calls_saved",
-    "Requests not sent because an equal one was under way and its answer was shared, by endpoint template.",
-    ["endpoint"],
+API_CALLS_SAVED: Final = counter(
+    "claimx_api_calls_saved_total",
+    labels=("endpoint",),
+    meaning="Requests not sent because an equal one was under way and its answer was shared.",
+    remedy="No remedy needed; near zero in a burst of one project's events, batches may be too small.",
 )
-# Remedy: none needed; near zero during a burst of one project's events means that batches are too small.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Final, Protocol
@@ -26,6 +26,7 @@ from kafka_pipeline.claimx.handlers.results import (
     Origin,
     Rows,
 )
+from kafka_pipeline.claimx.schemas.rows import Row
 from kafka_pipeline.claimx.schemas.tasks import ClaimXEnrichmentTask
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.failures import Category, PipelineError
@@ -50,9 +51,9 @@ log = structlog.get_logger(__name__)
 
 
 class RowWriter(Protocol):
-    """Makes rows durable."""
+    """Makes rows of any tables durable: `EntityTableWriter`."""
 
-    async def write(self, rows: Rows) -> None:
+    async def write(self, rows: Iterable[Row]) -> None:
         """Return when every row is in the lake; raise PipelineError if not."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final
@@ -35,6 +35,11 @@ class Rows:
     task_templates: tuple[TaskTemplateRow, ...] = ()
     external_links: tuple[ExternalLinkRow, ...] = ()
     video_collab: tuple[VideoCollabRow, ...] = ()
+
+    def __iter__(self) -> Iterator[AuditedRow]:
+        """Yield every row, table by table: what a writer takes."""
+        for rows in self.by_table().values():
+            yield from rows
 
     def by_table(self) -> dict[str, tuple[AuditedRow, ...]]:
         """Return the rows by logical table name, tables without rows left out."""
