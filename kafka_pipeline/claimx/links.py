@@ -27,6 +27,8 @@ _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _LINK_IN_TEXT: Final = re.compile(r"([a-z][a-z0-9+.-]{0,30}://[^\s?#]*)(?:[?#]\S*)?", re.IGNORECASE)
 """Matches every link, with and without query, so that one pass over any text is enough."""
 
+_MAY_HOLD_LINKS: Final = frozenset({str, dict, list})
+
 
 def expires_at(link: str) -> datetime | None:
     """Return when the link ends, by what it says itself; None where it says nothing that can be read.
@@ -114,8 +116,11 @@ def _cut(value: object) -> object:
     if isinstance(value, str):
         return _LINK_IN_TEXT.sub(r"\1", value) if "://" in value else value
     if isinstance(value, dict):
-        cut = {key: _cut(item) for key, item in value.items()}
-        return cut if any(cut[key] is not value[key] for key in cut) else value
+        changes = {}
+        for key, item in value.items():
+            if type(item) in _MAY_HOLD_LINKS and (cut := _cut(item)) is not item:
+                changes[key] = cut
+        return {**value, **changes} if changes else value
     if isinstance(value, list):
         items = [_cut(item) for item in value]
         return items if any(new is not old for new, old in zip(items, value, strict=True)) else value

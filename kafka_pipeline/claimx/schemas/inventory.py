@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import Enum
 from typing import Annotated, ClassVar
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from kafka_pipeline.claimx.links import without_queries
 from kafka_pipeline.claimx.schemas.events import ClaimXEventMessage
 from kafka_pipeline.claimx.schemas.rows import Day, IdText, Int, Link, Row, Text, Time
-from kafka_pipeline.claimx.schemas.types import ERROR_TEXT_LIMIT, RequiredId, UtcDatetime
+from kafka_pipeline.claimx.schemas.types import ERROR_TEXT_LIMIT, RequiredId, UtcDatetime, assembled
 from kafka_pipeline.claimx.schemas.wire import encode
 
 ShortText = Annotated[Text, AfterValidator(lambda text: text and text[:ERROR_TEXT_LIMIT])]
@@ -54,20 +54,25 @@ class EventRow(Row):
     @classmethod
     def from_event(cls, event: ClaimXEventMessage, created_at: datetime, *, signed_links: bool = False) -> EventRow:
         """Return the event's row. Links in its payload lose their query unless signed links are kept [SEC-8]."""
-        payload = event.raw_data if signed_links else without_queries(event.raw_data)
-        return cls(
-            event_id=event.event_id,
-            event_type=event.event_type,
-            project_id=event.project_id,
-            media_id=event.media_id,
-            task_assignment_id=event.task_assignment_id,
-            video_collaboration_id=event.video_collaboration_id,
-            master_file_name=event.master_file_name,
-            media_ids=None if event.media_ids is None else encode(event.media_ids).decode(),
-            raw_data=encode(payload).decode(),
-            ingested_at=event.ingested_at,
-            created_at=created_at,
-            event_date=event.ingested_at.astimezone(UTC).date(),
+        raw_data = encode(event.raw_data)
+        if not signed_links and b"://" in raw_data:
+            raw_data = encode(without_queries(event.raw_data))
+        return assembled(
+            cls,
+            {
+                "event_id": event.event_id,
+                "event_type": event.event_type,
+                "project_id": event.project_id,
+                "media_id": event.media_id,
+                "task_assignment_id": event.task_assignment_id,
+                "video_collaboration_id": event.video_collaboration_id,
+                "master_file_name": event.master_file_name,
+                "media_ids": None if event.media_ids is None else encode(event.media_ids).decode(),
+                "raw_data": raw_data.decode(),
+                "ingested_at": event.ingested_at,
+                "created_at": created_at,
+                "event_date": event.ingested_at.date(),
+            },
         )
 
 

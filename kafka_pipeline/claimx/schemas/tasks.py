@@ -9,7 +9,15 @@ from pydantic import Field, StringConstraints
 
 from kafka_pipeline.claimx.links import without_queries
 from kafka_pipeline.claimx.schemas.events import ClaimXEventMessage
-from kafka_pipeline.claimx.schemas.types import Count, OptionalId, RawData, RequiredId, UtcDatetime, WireMessage
+from kafka_pipeline.claimx.schemas.types import (
+    Count,
+    OptionalId,
+    RawData,
+    RequiredId,
+    UtcDatetime,
+    WireMessage,
+    assembled,
+)
 
 DownloadT = TypeVar("DownloadT", bound="ClaimXDownloadTask")
 
@@ -38,18 +46,23 @@ class ClaimXEnrichmentTask(WireMessage):
     @classmethod
     def from_event(cls, event: ClaimXEventMessage, now: datetime) -> ClaimXEnrichmentTask:
         """Return the task that follows from an event. Links in its payload lose their query [SEC-8]."""
-        return cls(
-            event_id=event.event_id,
-            event_type=event.event_type,
-            project_id=event.project_id,
-            created_at=now,
-            ingested_at=event.ingested_at,
-            media_id=event.media_id,
-            media_ids=event.media_ids,
-            task_assignment_id=event.task_assignment_id,
-            video_collaboration_id=event.video_collaboration_id,
-            master_file_name=event.master_file_name,
-            raw_data=without_queries(event.raw_data),
+        return assembled(
+            cls,
+            {
+                "schema_version": 1,
+                "event_id": event.event_id,
+                "event_type": event.event_type,
+                "project_id": event.project_id,
+                "retry_count": 0,
+                "created_at": now,
+                "ingested_at": event.ingested_at,
+                "media_id": event.media_id,
+                "media_ids": event.media_ids,
+                "task_assignment_id": event.task_assignment_id,
+                "video_collaboration_id": event.video_collaboration_id,
+                "master_file_name": event.master_file_name,
+                "raw_data": without_queries(event.raw_data),
+            },
         )
 
     def retried(self) -> ClaimXEnrichmentTask:

@@ -21,6 +21,8 @@ MAX_DEPTH: Final = 128
 _LONG_DIGITS: Final = re.compile(rb"[0-9]{19}")
 """Nineteen digits in a row: below that, every integer fits into 64 bits."""
 
+_NOT_PLAIN: Final = frozenset({float, dict, list})
+
 
 class JsonError(ValueError):
     """The bytes are not JSON that can be read exactly. The text never holds any of them."""
@@ -30,12 +32,15 @@ def decode(data: bytes) -> object:
     """Return what the JSON document means, integers exact. Raises JsonError."""
     try:
         document: object = orjson.loads(data)
-        if _LONG_DIGITS.search(data) is not None:
-            document = json.loads(data, parse_float=_finite)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise JsonError("not JSON") from None
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _deeper_than(document, MAX_DEPTH):
         raise JsonError("nested too deeply")
+    if _holds_float(document) and _LONG_DIGITS.search(data) is not None:
+        try:
+            return json.loads(data, parse_float=_finite)
+        except (ValueError, RecursionError):
+            raise JsonError("a number out of range") from None
     return document
 
 
@@ -49,6 +54,18 @@ def encode(document: object) -> bytes:
             return text.encode()
         except (TypeError, ValueError, RecursionError):
             raise JsonError("not expressible as JSON") from None
+
+
+def _holds_float(document: object) -> bool:
+    """Tell whether there is a float, the only thing that an integer can have been mistaken for. Few events have one."""
+    kind = type(document)
+    if kind is float:
+        return True
+    if isinstance(document, dict):
+        document = document.values()
+    elif kind is not list:
+        return False
+    return any(_holds_float(item) for item in document if type(item) in _NOT_PLAIN)  # type: ignore[attr-defined]
 
 
 def _finite(text: str) -> float:
