@@ -51,7 +51,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """How many of a table's rows, or of the files, were expected and found, and how many of each difference there are."""
+    """How many rows of a table, or files, were expected and found, and how many differences of each kind."""
 
     expected: int
     found: int
@@ -119,28 +119,29 @@ def _collect(differences: Iterator[Difference], lines: list[str], max_lines: int
 def _table_differences(table: Table, expected: ExpectedTable, found: Counter[Key]) -> Iterator[Difference]:
     """Yield how a table differs; counts the rows found by key on the way. An absent column is told once."""
     columns = dict.fromkeys((*expected.key_columns, *(name for row in expected.rows.values() for name in row)))
-    if table.columns:
-        for name in columns:
-            if name not in table.columns:
-                yield Difference(kind=DifferenceKind.MISSING, where=expected.name, key="", column=name)
+    for name in columns:
+        if table.columns and name not in table.columns:
+            yield Difference(kind=DifferenceKind.MISSING, where=expected.name, key="", column=name)
     for row in table.rows(tuple(columns)):
         key = tuple(row.get(name) for name in expected.key_columns)
         found[key] += 1
-        shown = "/".join(map(str, key))
         if found[key] > 1:
-            yield Difference(kind=DifferenceKind.DOUBLED, where=expected.name, key=shown)
-            continue
-        wanted = expected.rows.get(key)
-        if wanted is None:
-            yield Difference(kind=DifferenceKind.EXTRA, where=expected.name, key=shown)
-            continue
-        for name, value in wanted.items():
-            if name in row and not agrees(value, row[name], row):
-                yield Difference(kind=DifferenceKind.DIFFERENT, where=expected.name, key=shown, column=name)
+            yield Difference(kind=DifferenceKind.DOUBLED, where=expected.name, key=_joined(key))
+        else:
+            yield from _row_differences(row, expected, key)
     for key in expected.rows:
         if key not in found:
-            shown = "/".join(map(str, key))
-            yield Difference(kind=DifferenceKind.MISSING, where=expected.name, key=shown)
+            yield Difference(kind=DifferenceKind.MISSING, where=expected.name, key=_joined(key))
+
+
+def _row_differences(row: Mapping[str, object], expected: ExpectedTable, key: Key) -> Iterator[Difference]:
+    wanted = expected.rows.get(key)
+    if wanted is None:
+        yield Difference(kind=DifferenceKind.EXTRA, where=expected.name, key=_joined(key))
+        return
+    for name, value in wanted.items():
+        if name in row and not agrees(value, row[name], row):
+            yield Difference(kind=DifferenceKind.DIFFERENT, where=expected.name, key=_joined(key), column=name)
 
 
 def _file_differences(stored: Mapping[str, Path], expected: Mapping[str, ExpectedFile]) -> Iterator[Difference]:
@@ -155,6 +156,10 @@ def _file_differences(stored: Mapping[str, Path], expected: Mapping[str, Expecte
     for path in expected:
         if path not in stored:
             yield Difference(kind=DifferenceKind.MISSING, where=FILES, key=_shown(path))
+
+
+def _joined(key: Key) -> str:
+    return "/".join(map(str, key))
 
 
 def _shown(path: str) -> str:
