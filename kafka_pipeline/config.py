@@ -447,9 +447,7 @@ def _security_conflicts(config: PipelineConfig) -> Iterator[Problem]:
                 what=f"would not be used with kafka_security_protocol {protocol}",
                 remedy="set kafka_security_protocol to SSL or SASL_SSL, or remove this",
             )
-    if (config.kafka_ssl_certificate_location is None) != (config.kafka_ssl_key_location is None):
-        yield Problem(
-            field="kafka_ssl_certificate_location",
-            what="and kafka_ssl_key_location belong together",
-            remedy="set both or neither",
-        )
+    pair = ("kafka_ssl_certificate_location", "kafka_ssl_key_location")
+    for field, other in (pair, pair[::-1]):
+        if getattr(config, field) is not None and getattr(config, other) is None:
+            yield Problem(field=field, what=f"is nothing without {other}", remedy="set both or neither")
