@@ -31,12 +31,12 @@ def open_broker(config: PipelineConfig, environ: Mapping[str, str]) -> Broker:
 
 def new_topics(topics: Topics, config: PipelineConfig) -> list[NewTopic]:
     """Return every topic as it should be created. Dead letters must hold the largest event and its headers."""
-    settings = {"max.message.bytes": str(_message_bytes(config))}
     return [
         NewTopic(
             name=name,
             partitions=config.kafka_topic_partitions,
-            config=settings | {"replication.factor": str(config.kafka_replication_factor)},
+            replication_factor=config.kafka_replication_factor,
+            config={"max.message.bytes": str(_message_bytes(config))},
         )
         for name in topics.all
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from kafka_pipeline.claimx.schemas.results import ClaimXUploadResult, ResultStatus
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask, ClaimXEnrichmentTask
@@ -12,6 +13,9 @@ from kafka_pipeline.common.deadletter.record import DeadLetterRouter
 from kafka_pipeline.common.failures import PipelineError
 from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.runtime.outcomes import Dead, Retry
+
+
+TaskT = TypeVar("TaskT", ClaimXEnrichmentTask, ClaimXDownloadTask)
 
 
 class ClaimXFailureRouter:
@@ -59,9 +63,7 @@ class ClaimXFailureRouter:
         return Message(topic=self._results_topic, key=task.media_id.encode(), value=result.to_bytes())
 
 
-def _read(
-    schema: type[ClaimXEnrichmentTask] | type[ClaimXDownloadTask], record: Record
-) -> ClaimXEnrichmentTask | ClaimXDownloadTask | None:
+def _read(schema: type[TaskT], record: Record) -> TaskT | None:
     try:
         return schema.from_bytes(record.value)
     except PipelineError:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from enum import Enum
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -16,7 +17,7 @@ from kafka_pipeline.claimx.broker import ensure_topics, open_broker
 from kafka_pipeline.claimx.failures import ClaimXFailureRouter
 from kafka_pipeline.claimx.idle import wait_until_idle
 from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
-from kafka_pipeline.claimx.workers.download_worker import ClaimXDownloadWorker
+from kafka_pipeline.claimx.workers.download_worker import ClaimXDownloadWorker, leads_to_login
 from kafka_pipeline.claimx.workers.enrichment_worker import ClaimXEnrichmentWorker
 from kafka_pipeline.claimx.workers.event_ingester import ClaimXEventIngesterWorker
 from kafka_pipeline.claimx.workers.result_processor import ClaimXResultProcessor
@@ -26,9 +27,10 @@ from kafka_pipeline.claimx.writers.entities import EntityTableWriter
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.http.cache import FileCache
 from kafka_pipeline.common.http.download import Downloader
-from kafka_pipeline.common.http.guard import DownloadPolicy
+from kafka_pipeline.common.http.guard import Credential, DownloadPolicy, Origin
 from kafka_pipeline.common.lake.location import LakeLocation, check_writable
 from kafka_pipeline.common.lake.objects import ObjectStore
+from kafka_pipeline.common.lake.writer import LakeWriter
 from kafka_pipeline.common.messaging import Broker, Producer
 from kafka_pipeline.common.runtime.loop import LoopSettings, WorkerLoop
 from kafka_pipeline.common.runtime.processor import Processor
@@ -83,6 +85,7 @@ class Pipeline:
         self._broker: Broker
         self._producer: Producer
         self._loops: list[WorkerLoop] = []
+        self._cache: FileCache | None = None
 
     async def __aenter__(self) -> Self:
         """Check and open everything that the chosen workers need."""
@@ -135,20 +138,16 @@ class Pipeline:
         self._stack.push_async_callback(self._broker.close)
         await self._broker.check(_BROKER_CHECK_S)
         await ensure_topics(self._broker, self.topics, self._config)
-        location = LakeLocation.from_url(self._config.lake_location)
+        location = LakeLocation.parse(self._config.lake_location)
         await check_writable(location)
         self._producer = self._broker.producer()
         self._stack.push_async_callback(self._producer.close)
-        entities = await self._stack.enter_async_context(
-            EntityTableWriter(
-                location,
-                flush_seconds=self._config.delta_flush_seconds,
-                flush_rows=self._config.delta_flush_rows,
-                clock=self._clock,
-            )
+        lake = LakeWriter.at(
+            location, flush_rows=self._config.delta_flush_rows, flush_seconds=self._config.delta_flush_seconds
         )
+        self._stack.push_async_callback(lake.close)
         for kind in self._kinds:
-            processor, settings = await self._processor(kind, location, entities)
+            processor, settings = await self._processor(kind, location, lake)
             self._loops.append(
                 WorkerLoop(
                     processor,
@@ -161,43 +160,40 @@ class Pipeline:
             )
 
     async def _processor(
-        self, kind: WorkerKind, location: LakeLocation, entities: EntityTableWriter
+        self, kind: WorkerKind, location: LakeLocation, lake: LakeWriter
     ) -> tuple[Processor, LoopSettings]:
         config = self._config
+        signed_links = config.claimx_store_signed_links
+        entities = EntityTableWriter(lake, clock=self._clock, signed_links=signed_links)
         match kind:
             case WorkerKind.INGESTER:
-                events = await self._stack.enter_async_context(
-                    ClaimXEventsWriter(
-                        location,
-                        flush_seconds=config.delta_flush_seconds,
-                        flush_rows=config.delta_flush_rows,
-                        clock=self._clock,
-                    )
-                )
+                events = ClaimXEventsWriter(lake, clock=self._clock, signed_links=signed_links)
                 return ClaimXEventIngesterWorker(
                     topics=self.topics, writer=events, max_event_bytes=config.max_event_bytes, clock=self._clock
                 ), self._batched()
             case WorkerKind.ENRICHER:
-                api = await self._stack.enter_async_context(self._api_client())
+                api = await self._stack.enter_async_context(ClaimXApiClient(self._api_settings(), clock=self._clock))
                 await api.check()
                 return ClaimXEnrichmentWorker(
-                    topics=self.topics, api=api, writer=entities, clock=self._clock
+                    topics=self.topics, api=api, writer=entities, store_signed_links=signed_links, clock=self._clock
                 ), self._batched()
             case WorkerKind.DOWNLOADER:
-                downloader = await self._stack.enter_async_context(Downloader(self._download_policy()))
+                downloader = await self._stack.enter_async_context(self._downloader())
                 return ClaimXDownloadWorker(
                     topics=self.topics,
                     downloader=downloader,
-                    cache=await self._cache(),
+                    cache=await self._shared_cache(),
                     writer=entities,
-                    settings=config,
+                    allowed_extensions=config.allowed_file_extensions,
+                    expiry_margin_s=config.claimx_url_expiry_margin_seconds,
+                    credential=self._file_service_credential(),
                     clock=self._clock,
                 ), self._single(config.download_concurrency)
             case WorkerKind.UPLOADER:
                 return ClaimXUploadWorker(
                     topics=self.topics,
-                    files=ObjectStore.for_files(location),
-                    cache=await self._cache(),
+                    files=ObjectStore.at(location),
+                    cache=await self._shared_cache(),
                     writer=entities,
                     clock=self._clock,
                 ), self._single(config.upload_concurrency)
@@ -211,7 +207,7 @@ class Pipeline:
             linger_s=config.worker_batch_seconds,
             max_in_flight_records=config.worker_max_in_flight_records,
             max_waiting_records=config.worker_max_in_flight_records,
-            revoke_timeout_s=config.revoke_timeout_seconds,
+            revoke_timeout_s=_revoke_timeout_s(config),
             shutdown_timeout_s=config.shutdown_timeout_seconds,
         )
 
@@ -222,6 +218,55 @@ class Pipeline:
             linger_s=0.0,
             max_in_flight_records=concurrency,
             max_waiting_records=4 * concurrency,
-            revoke_timeout_s=self._config.revoke_timeout_seconds,
+            revoke_timeout_s=_revoke_timeout_s(self._config),
             shutdown_timeout_s=self._config.shutdown_timeout_seconds,
         )
+
+    # -- parts ---------------------------------------------------------------------------------------------------
+
+    def _api_settings(self) -> ClaimXApiSettings:
+        config = self._config
+        return ClaimXApiSettings(
+            url=config.require_claimx_api_url(),
+            token=config.claimx_api_token(self._environ),
+            max_concurrent=config.claimx_api_max_concurrent,
+            timeout_s=config.claimx_api_timeout_seconds,
+            quick_retries=config.claimx_api_quick_retries,
+            rate_limit_per_second=config.claimx_api_rate_limit_per_second,
+            sender_username=config.claimx_api_sender_username,
+        )
+
+    def _downloader(self) -> Downloader:
+        config = self._config
+        api = Origin.parse(config.claimx_api_url) if config.claimx_api_url else None
+        return Downloader(
+            DownloadPolicy(
+                allowed_hosts=frozenset(config.allowed_download_hosts),
+                private_hosts=frozenset(config.allow_private_download_hosts),
+                max_bytes=config.claimx_max_file_bytes,
+                total_timeout_s=config.claimx_download_timeout_seconds,
+            ),
+            is_login_page=partial(leads_to_login, api.host if api else None),
+            max_connections=config.download_concurrency,
+            clock=self._clock,
+        )
+
+    def _file_service_credential(self) -> Credential | None:
+        """Return the API token for the origin of the API alone, if both are configured (settled point 19)."""
+        config = self._config
+        if config.claimx_api_url is None or config.claimx_api_token_env not in self._environ:
+            return None
+        headers = {"Authorization": self._api_settings().authorization}
+        return Credential(origin=Origin.parse(config.claimx_api_url), headers=headers)
+
+    async def _shared_cache(self) -> FileCache:
+        """Return the process's one cache: downloader and uploader must count the same bytes."""
+        if self._cache is None:
+            self._cache = FileCache(self._config.cache_location, self._config.cache_max_bytes)
+            await self._cache.start()
+        return self._cache
+
+
+def _revoke_timeout_s(config: PipelineConfig) -> float:
+    """Return a time below the consumer's own budget, a fifth of the poll interval: late answers are not heard."""
+    return min(30.0, config.kafka_max_poll_interval_seconds / 10)

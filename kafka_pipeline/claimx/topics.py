@@ -1,7 +1,7 @@
 """Topic and group names: one object that producers and consumers read, so that no name can differ between them [TOP-1].
 
-    events ─▶ enrichment_pending ─▶ downloads_pending ─▶ downloads_cached ─▶ downloads_results
-                 enrichment_retry      downloads_retry            dlq_events · dlq_enrichment · dlq_downloads
+events ─▶ enrichment_pending ─▶ downloads_pending ─▶ downloads_cached ─▶ downloads_results
+             enrichment_retry      downloads_retry            dlq_events · dlq_enrichment · dlq_downloads
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from kafka_pipeline.cli import config, dlq, errors
+from kafka_pipeline.cli import config, dlq, errors, publish, simulate, topics, workers
+from kafka_pipeline.cli.demo import command as demo
 from kafka_pipeline.cli.program import new_program
 
 PROGRAM: Final = "kafka-pipeline"
@@ -17,6 +18,20 @@ DLQ_PROGRAM: Final = "claimx-dlq"
 app = new_program("ClaimX events from Kafka become rows and files in a Delta lakehouse.")
 app.add_typer(config.app, name="config")
 app.add_typer(dlq.app, name=DLQ_PROGRAM)
+
+for command in (
+    workers.claimx_all,
+    workers.claimx_ingester,
+    workers.claimx_enricher,
+    workers.claimx_downloader,
+    workers.claimx_uploader,
+    workers.claimx_result_processor,
+    publish.claimx_publish,
+    topics.claimx_topics,
+    simulate.simulate,
+    demo.demo,
+):
+    app.command()(command)
 
 dlq_app = new_program("Look at the dead letters of the ClaimX pipeline.")
 dlq_app.registered_commands = dlq.app.registered_commands

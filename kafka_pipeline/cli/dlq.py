@@ -53,7 +53,7 @@ def list_(
     config = invocation(context).load_config()
     kinds = tuple(DeadLetterKind) if kind is None else (kind,)
     counts = asyncio.run(_count(config, kinds))
-    rows = [
+    rows: list[dict[str, object]] = [
         {_Column.KIND.value: each.value, _Column.REASON.value: reason, _Column.COUNT.value: count}
         for (each, reason), count in sorted(counts.items(), key=lambda item: (item[0][0].value, -item[1], item[0][1]))
     ]

@@ -1,4 +1,4 @@
-"""`claimx-topics`: are the topics there, and are they as configured?"""
+"""`claimx-topics`: are the topics there, and if not, make them."""
 
 from __future__ import annotations
 

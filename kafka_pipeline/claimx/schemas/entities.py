@@ -90,6 +90,13 @@ class ProjectRow(AuditedRow):
     xa_autolink_fail: Bool = None
     xa_autolink_fail_at: Time = None
 
+    def to_row(self) -> dict[str, object]:
+        """Return the columns; a master file name without a time of its own was seen when the row was."""
+        row = super().to_row()
+        if row["master_file_name"] is not None and row["master_file_name_observed_at"] is None:
+            row["master_file_name_observed_at"] = self.last_enriched_at
+        return row
+
 
 class ContactRow(AuditedRow):
     """One person of a project (9.4). Key: contact_id, project_id."""

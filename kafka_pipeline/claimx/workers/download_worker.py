@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
 
 import structlog
+from yarl import URL
 
 from kafka_pipeline.claimx.links import is_expired
 from kafka_pipeline.claimx.schemas.tasks import ClaimXCachedDownload, ClaimXDownloadTask
@@ -14,7 +17,9 @@ from kafka_pipeline.claimx.writers.entities import EntityTableWriter, StoredMedi
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.http.cache import FileCache
-from kafka_pipeline.common.http.download import Downloader
+from kafka_pipeline.common.http.download import Downloaded, Downloader
+from kafka_pipeline.common.http.errors import DownloadError, Fault
+from kafka_pipeline.common.http.guard import Credential
 from kafka_pipeline.common.lake.lookup import GroupedLookup
 from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.runtime.batching import Ordering
@@ -23,6 +28,8 @@ from kafka_pipeline.common.runtime.processor import failure_outcome
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What an id may look like before it becomes a folder [7.3]."""
+
+_FILE_SERVICE = "/cxfileservice/"
 
 _EXTENSION = re.compile(r"\.([A-Za-z0-9]{1,10})\Z")
 
@@ -62,6 +69,7 @@ class ClaimXDownloadWorker:
         writer: EntityTableWriter,
         allowed_extensions: Collection[str],
         expiry_margin_s: float,
+        credential: Credential | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.group = topics.group(Group.DOWNLOADER)
@@ -71,7 +79,8 @@ class ClaimXDownloadWorker:
         self._cache = cache
         self._writer = writer
         self._allowed_extensions = frozenset(extension.lower() for extension in allowed_extensions)
-        self._expiry_margin_s = expiry_margin_s
+        self._expiry_margin = timedelta(seconds=expiry_margin_s)
+        self._credential = credential
         self._stored = GroupedLookup(self._read_stored)
         self._clock = clock
 
@@ -89,8 +98,8 @@ class ClaimXDownloadWorker:
             stored = await self._stored.get(task.media_id)
             if stored is not None and stored.holds(task.blob_path):
                 return Skip(reason="already_stored")
-            if is_expired(task.expires_at, self._clock.now(), self._expiry_margin_s):
-                raise LinkExpiredError  # noqa: TRY301  # one place turns every failure into its outcome
+            if is_expired(task.expires_at, now=self._clock.now(), margin=self._expiry_margin):
+                raise LinkExpiredError
             cached = await self._fetch(task)
         except PipelineError as error:
             return failure_outcome(error)
@@ -106,16 +115,42 @@ class ClaimXDownloadWorker:
     async def _fetch(self, task: ClaimXDownloadTask) -> ClaimXCachedDownload:
         name = task.blob_path.rsplit("/", 1)[-1]
         relative = f"claimx/{task.media_id}/{name}"
-        async with self._cache.room(relative) as room:
-            downloaded = await self._downloader.download(task.download_url, room.path, on_size=room.grow)
-        _log.info("file_cached", media_id=task.media_id, project_id=task.project_id, size_bytes=downloaded.size_bytes)
+        downloaded = await self._into_cache(task.download_url, self._cache.path_for(relative))
+        _log.info(
+            "file_cached", media_id=task.media_id, project_id=task.project_id, size_bytes=downloaded.bytes_downloaded
+        )
         return task.cached(
             local_cache_path=relative,
             content_sha256=downloaded.sha256,
-            bytes_downloaded=downloaded.size_bytes,
+            bytes_downloaded=downloaded.bytes_downloaded,
             downloaded_at=self._clock.now(),
             content_type=downloaded.content_type,
         )
 
+    async def _into_cache(self, url: str, path: Path) -> Downloaded:
+        """Download once there is room; where the server told the size too late, begin again with enough of it."""
+        needed_bytes = 0
+        while True:
+            with await self._cache.reserve(needed_bytes) as room:
+                try:
+                    downloaded = await self._downloader.download(
+                        url, path, credential=self._credential, room=room.try_grow
+                    )
+                except DownloadError as error:
+                    if error.fault is not Fault.NO_ROOM:
+                        raise
+                    needed_bytes = error.needed_bytes or needed_bytes
+                else:
+                    room.commit(downloaded.bytes_downloaded)
+                    return downloaded
+
     def _upload_task(self, cached: ClaimXCachedDownload) -> Message:
         return Message(topic=self._cached_topic, key=cached.media_id.encode(), value=cached.to_bytes())
+
+
+def leads_to_login(api_host: str | None, url: URL) -> bool:
+    """Tell whether a redirect leads to the service's login page: its own host, and not the file service there.
+
+    Settled point 12.
+    """
+    return url.host == api_host and _FILE_SERVICE not in url.path

@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -186,8 +187,10 @@ class ClaimXEnrichmentWorker:
         if result.failed is not None:
             return replace(result.failed.outcome(), messages=messages)
         # Remembered only once acknowledged: a file that is remembered and not queued would never be fetched.
-        queued = [_file(task) for task in downloads]
-        return Done(messages=messages, cleanup=lambda: self._queued.add(queued))
+        return Done(messages=messages, cleanup=partial(self._remember, [_file(task) for task in downloads]))
+
+    async def _remember(self, files: Iterable[File]) -> None:
+        self._queued.add(files)
 
     def _download_message(self, task: ClaimXDownloadTask) -> Message:
         return Message(topic=self._downloads_topic, key=task.media_id.encode(), value=task.to_bytes())

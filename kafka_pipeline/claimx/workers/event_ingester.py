@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from kafka_pipeline.claimx.schemas.events import ClaimXEventMessage, MalformedEventError, parse_event
 from kafka_pipeline.claimx.schemas.tasks import ClaimXEnrichmentTask
 from kafka_pipeline.claimx.topics import Group, Topics
-from kafka_pipeline.claimx.writers.delta_events import ClaimXEventsWriter
+from kafka_pipeline.claimx.writers.delta_events import ClaimXEventsWriter, PlacedEvent
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.runtime.batching import Ordering
@@ -43,7 +43,7 @@ class ClaimXEventIngesterWorker:
         parsed = [self._parse(record) for record in records]
         await self._writer.write(
             [
-                (event, record.topic_partition, record.offset)
+                PlacedEvent.of(event, record)
                 for record, event in zip(records, parsed, strict=True)
                 if isinstance(event, ClaimXEventMessage)
             ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kafka_pipeline.claimx import monitoring
-from kafka_pipeline.claimx.schemas.entities import AttachmentRow
+from kafka_pipeline.claimx.schemas.inventory import AttachmentRow, AttachmentStatus
 from kafka_pipeline.claimx.schemas.results import ClaimXUploadResult
 from kafka_pipeline.claimx.topics import Group, Topics
 from kafka_pipeline.claimx.writers.entities import EntityTableWriter
@@ -56,7 +56,7 @@ def inventory_row(result: ClaimXUploadResult) -> AttachmentRow:
         file_name=result.blob_path.rsplit("/", 1)[-1],
         file_type=result.file_type or None,
         media_type=result.file_type or None,
-        status=result.status.value,
+        status=AttachmentStatus(result.status.value),
         bytes_downloaded=result.bytes_uploaded if result.downloaded_at else None,
         content_type=result.content_type,
         content_sha256=result.content_sha256,

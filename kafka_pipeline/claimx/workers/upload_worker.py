@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from kafka_pipeline.claimx.links import without_query
-from kafka_pipeline.claimx.schemas.entities import AttachmentRow
+from kafka_pipeline.claimx.schemas.inventory import AttachmentRow, AttachmentStatus
 from kafka_pipeline.claimx.schemas.results import ClaimXUploadResult, ResultStatus
 from kafka_pipeline.claimx.schemas.tasks import ClaimXCachedDownload
 from kafka_pipeline.claimx.topics import Group, Topics
 from kafka_pipeline.claimx.writers.entities import EntityTableWriter, StoredMedia
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.failures import Category, PipelineError
-from kafka_pipeline.common.http.cache import FileCache, sha256_of
+from kafka_pipeline.common.http.cache import FileCache
 from kafka_pipeline.common.lake.lookup import GroupedLookup
 from kafka_pipeline.common.lake.objects import ObjectStore
 from kafka_pipeline.common.messaging import Message, Record
@@ -79,11 +81,11 @@ class ClaimXUploadWorker:
                 await self._transfer(task, local)
         except PipelineError as error:
             return failure_outcome(error)
-        return Done(messages=(self._result(task),), cleanup=lambda: self._cache.remove(local))
+        return Done(messages=(self._result(task),), cleanup=partial(self._cache.release, local))
 
     async def _transfer(self, task: ClaimXCachedDownload, local: Path) -> None:
         try:
-            digest = await sha256_of(local)
+            digest = await asyncio.to_thread(_sha256, local)
         except FileNotFoundError:
             raise CacheLostError("is gone") from None
         if digest != task.content_sha256:
@@ -111,6 +113,11 @@ class ClaimXUploadWorker:
         return Message(topic=self._results_topic, key=task.media_id.encode(), value=result.to_bytes())
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _inventory_row(task: ClaimXCachedDownload) -> AttachmentRow:
     return AttachmentRow(
         media_id=task.media_id,
@@ -123,8 +130,8 @@ def _inventory_row(task: ClaimXCachedDownload) -> AttachmentRow:
         bytes_downloaded=task.bytes_downloaded,
         content_type=task.content_type,
         content_sha256=task.content_sha256,
-        download_url=without_query(task.download_url),
-        status="uploaded",
+        download_url=task.download_url,  # the writer keeps it without its query
+        status=AttachmentStatus.UPLOADED,
         downloaded_at=task.downloaded_at,
         source_event_id=task.source_event_id or None,
     )

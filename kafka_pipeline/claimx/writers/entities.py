@@ -20,7 +20,7 @@ from kafka_pipeline.claimx.schemas.entities import (
     TaskTemplateRow,
     VideoCollabRow,
 )
-from kafka_pipeline.claimx.schemas.inventory import AttachmentRow
+from kafka_pipeline.claimx.schemas.inventory import AttachmentRow, AttachmentStatus
 from kafka_pipeline.claimx.schemas.rows import LinkColumn, Row
 from kafka_pipeline.claimx.writers.tables import ATTACHMENTS, EVENTS, PROJECTS, TABLES
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
@@ -42,12 +42,19 @@ LINK_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 """The columns of each table that hold links, by logical name: their queries are credentials [SEC-8]."""
 
 
+_STORED: Final = frozenset({AttachmentStatus.UPLOADED.value, AttachmentStatus.COMPLETED.value})
+
+
 class StoredMedia(NamedTuple):
     """What the inventory knows of a file."""
 
     status: str | None
     blob_path: str | None
     content_sha256: str | None
+
+    def holds(self, blob_path: str, content_sha256: str | None = None) -> bool:
+        """Tell whether the lake has the file at that path, and with that hash where one is given [HND-5]."""
+        return self.status in _STORED and self.blob_path == blob_path and content_sha256 in {None, self.content_sha256}
 
 
 class EntityTableWriter:

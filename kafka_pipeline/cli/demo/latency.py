@@ -55,9 +55,7 @@ def _first_sent(
     return {project_id: moment for project_id, moment in first.items() if moment is not None}
 
 
-def _waits(
-    created: Mapping[str, datetime], project_of: Mapping[str, str], sent: Mapping[str, datetime]
-) -> list[float]:
+def _waits(created: Mapping[str, datetime], project_of: Mapping[str, str], sent: Mapping[str, datetime]) -> list[float]:
     return [
         (moment - sent[project_of[key]]).total_seconds()
         for key, moment in created.items()

@@ -243,4 +243,3 @@ async def _count(admin: Admin, topic: str) -> int:
     partitions = (await admin.topics()).get(topic, 0)
     marks = await admin.watermarks([TopicPartition(topic, number) for number in range(partitions)])
     return sum(mark.high - mark.low for mark in marks.values())
-

@@ -1,0 +1,22 @@
+"""Safe downloads: which links are followed, how a file gets whole onto the disk, how much may lie there."""
+
+from kafka_pipeline.common.http.cache import CachePathError, Cleaned, FileCache, Reservation
+from kafka_pipeline.common.http.download import Downloaded, Downloader
+from kafka_pipeline.common.http.errors import DownloadError, Fault
+from kafka_pipeline.common.http.guard import Credential, DownloadPolicy, Origin, Refused, check_url
+
+__all__ = [
+    "CachePathError",
+    "Cleaned",
+    "Credential",
+    "DownloadError",
+    "DownloadPolicy",
+    "Downloaded",
+    "Downloader",
+    "Fault",
+    "FileCache",
+    "Origin",
+    "Refused",
+    "Reservation",
+    "check_url",
+]

@@ -26,6 +26,9 @@ Key: TypeAlias = tuple[Value, ...]
 MAX_RANGES = 8
 """Ranges per key column. More would skip a few more files and make every predicate longer to evaluate."""
 
+WORTH_A_CUT = 32
+"""A gap is cut out if it is more than this part of what the ranges still cover: a smaller one would skip no file."""
+
 MAX_LITERALS = 20
 """Up to here values are listed one by one; DataFusion prunes by longer lists no more, so they become ranges."""
 
@@ -117,17 +120,21 @@ def _malformed(spec: TableSpec, column: str, what: str) -> PipelineError:
 def key_ranges(values: Iterable[str | int | date], max_ranges: int = MAX_RANGES) -> list[KeyRange]:
     """Return at most `max_ranges` closed ranges, ascending and disjoint, that together hold every value.
 
-    Cut at the largest gaps, where a gap is more than twice the mean, so that a few old keys among many new ones do not
-    stretch the range over everything between.
+    Cut at the largest gaps, as long as one is worth it, so that a few old keys among many new ones do not stretch the
+    range over everything between.
     """
     ordered: list[Value] = sorted(set(values))
     if not ordered:
         return []
     places = _places(ordered)
     gaps = [after - before for before, after in pairwise(places)]
-    span = sum(gaps)
-    wide = [i for i, gap in enumerate(gaps) if gap * len(gaps) > 2 * span] if max_ranges > 1 else []
-    cuts = sorted(heapq.nlargest(max_ranges - 1, wide, key=gaps.__getitem__))
+    rest, cuts = sum(gaps), []
+    for cut in heapq.nlargest(max_ranges - 1, range(len(gaps)), key=gaps.__getitem__):
+        if gaps[cut] * WORTH_A_CUT <= rest:
+            break
+        rest -= gaps[cut]
+        cuts.append(cut)
+    cuts.sort()
     starts = [0, *(cut + 1 for cut in cuts)]
     ends = [*cuts, len(ordered) - 1]
     return [KeyRange(ordered[start], ordered[end]) for start, end in zip(starts, ends, strict=True)]
@@ -146,8 +153,9 @@ def _places(ordered: Sequence[Value]) -> list[int]:
         return [value.toordinal() for value in ordered]
     skip = next((i for i, (a, b) in enumerate(zip(first, ordered[-1], strict=False)) if a != b), len(first))
     digits = [value[skip : skip + _DIGITS] for value in ordered]
-    alphabet = {char: i for i, char in enumerate(sorted(set().union(*digits)), start=1)}
-    base = len(alphabet) + 1
+    shorter = int(len({len(text) for text in digits}) > 1)  # then 0 stands for "no character", below all others
+    alphabet = {char: i for i, char in enumerate(sorted(set().union(*digits)), start=shorter)}
+    base = len(alphabet) + shorter
     places = []
     for text in digits:
         place = 0

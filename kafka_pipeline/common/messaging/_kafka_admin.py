@@ -112,7 +112,7 @@ class KafkaAdmin:
     def _create_topics(self, topics: Sequence[NewTopic], client: AdminClient) -> frozenset[str]:
         wanted = [
             # -1: as many replicas as the brokers' own default says
-            KafkaNewTopic(topic.name, topic.partitions, replication_factor=-1, config=dict(topic.config))
+            KafkaNewTopic(topic.name, topic.partitions, replication_factor=topic.replication_factor, config=dict(topic.config))
             for topic in topics
         ]
         created = set()

@@ -25,6 +25,8 @@ class NewTopic:
 
     name: str
     partitions: int
+    replication_factor: int = -1
+    """-1 leaves it to the broker."""
     config: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -32,17 +34,17 @@ class RebalanceListener(Protocol):
     """Told of partitions that come and go. Calls arrive on the event loop, while `Consumer.poll` waits."""
 
     async def on_assigned(self, partitions: frozenset[TopicPartition]) -> None:
-        """These partitions were added to the assignment."""
+        """Take note of partitions that were added to the assignment."""
 
     async def on_revoked(self, partitions: frozenset[TopicPartition]) -> Offsets:
-        """These partitions are about to go: finish what can be finished, return the offsets to commit for them.
+        """Finish what can be finished of partitions that are about to go; return the offsets to commit for them.
 
         The adapter commits the answer before it gives the partitions up. It waits for the answer no longer than
         the consumer's revoke budget; after that nothing is committed, and the records will be delivered again.
         """
 
     async def on_lost(self, partitions: frozenset[TopicPartition]) -> None:
-        """These partitions already belong to someone else: drop their state, commit nothing."""
+        """Drop the state of partitions that already belong to someone else; commit nothing."""
 
 
 class Consumer(Protocol):
@@ -76,7 +78,7 @@ class Consumer(Protocol):
         """Deliver this partition from `offset` on next. Below the low watermark means the low watermark."""
 
     def assignment(self) -> frozenset[TopicPartition]:
-        """The partitions that are ours now."""
+        """Return the partitions that are ours now."""
 
     async def close(self) -> None:
         """Revoke (the listener is asked as in a rebalance), leave the group, free everything. Safe to call twice."""
@@ -103,13 +105,13 @@ class Admin(Protocol):
         """Create those that are missing and return their names; existing ones stay as they are."""
 
     async def topics(self) -> dict[str, int]:
-        """All topics (internal ones left out) with their number of partitions."""
+        """Return all topics (internal ones left out) with their number of partitions."""
 
     async def watermarks(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Watermarks]:
         """Read the watermarks of these partitions."""
 
     async def group_offsets(self, group: str, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
-        """Committed offsets of a group; partitions without one are left out."""
+        """Return the committed offsets of a group; partitions without one are left out."""
 
     async def delete_records(self, before: Offsets) -> dict[TopicPartition, int]:
         """Delete every record below the given offsets; return the new low watermarks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncGenerator, Collection
 
 from kafka_pipeline.common.messaging.protocols import Broker, Offsets
 from kafka_pipeline.common.messaging.record import Record, TopicPartition
@@ -26,7 +26,9 @@ class _Onlooker:
         """Nothing to drop."""
 
 
-async def scan(broker: Broker, topics: Collection[str], *, group_prefix: str = "") -> AsyncIterator[list[Record]]:
+async def scan(
+    broker: Broker, topics: Collection[str], *, group_prefix: str = ""
+) -> AsyncGenerator[list[Record], None]:
     """Yield every record of these topics in batches, up to the end offsets seen now; absent topics are passed over.
 
     Raises BrokerUnavailableError or BrokerRefusedError.

@@ -1,0 +1,1 @@
+"""The one worker loop, and the decisions it is made of."""

@@ -217,9 +217,7 @@ class WorkerLoop:
         records = [delivery.record for delivery in batch]
         outcomes = await self._outcomes(records)
         outcomes = await self._produce(records, outcomes)
-        for outcome in outcomes:
-            if isinstance(outcome, Done) and outcome.cleanup is not None:
-                self._clean_up(outcome)
+        await self._clean_up(outcomes)
         for record, generation in batch:
             self._offsets.finish(record.topic_partition, record.offset, generation)
         self._count(records, outcomes, self._clock.monotonic() - started_s)
@@ -228,8 +226,10 @@ class WorkerLoop:
         try:
             outcomes = list(await self._processor.process(records))
             if len(outcomes) != len(records):
-                raise RuntimeError(f"{self._processor.name} returned {len(outcomes)} outcomes for {len(records)} records")
-        except Exception as error:
+                raise RuntimeError(  # noqa: TRY301  # a worker's mistake is handled like one it raises itself
+                    f"{self._processor.name} returned {len(outcomes)} outcomes for {len(records)} records"
+                )
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not take the neighbours along
             if len(records) > 1:
                 self._log.warning("batch_taken_apart", records=len(records), error=type(error).__name__)
                 return [(await self._outcomes([record]))[0] for record in records]
@@ -285,12 +285,13 @@ class WorkerLoop:
                 messages = (*outcome.messages, *self._failures.route(record, outcome))
         return _traced(messages, record.header(TRACEPARENT))
 
-    def _clean_up(self, outcome: Done) -> None:
-        try:
-            if outcome.cleanup is not None:
-                outcome.cleanup()
-        except OSError as error:  # a file that stays behind is found by the next cleaning
-            self._log.warning("cleanup_failed", error=type(error).__name__)
+    async def _clean_up(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Done) and outcome.cleanup is not None:
+                try:
+                    await outcome.cleanup()
+                except (OSError, PipelineError) as error:  # what stays behind is found by the next cleaning
+                    self._log.warning("cleanup_failed", error=type(error).__name__)
 
     def _count(self, records: Sequence[Record], outcomes: Sequence[Outcome], seconds: float) -> None:
         worker = self._processor.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -16,8 +16,8 @@ class Done:
     """Everything that follows from the record is durable, but for `messages`, which the loop produces."""
 
     messages: tuple[Message, ...] = ()
-    cleanup: Callable[[], None] | None = None
-    """Called once the messages are acknowledged. Must be quick and harmless if it never happens (a crash)."""
+    cleanup: Callable[[], Awaitable[None]] | None = None
+    """Awaited once the messages are acknowledged. Must be quick, and harmless if it never happens (a crash)."""
     label: str = "success"
     """The outcome's name in metrics; one of a small fixed set."""
 

@@ -55,6 +55,4 @@ def failure_outcome(error: BaseException) -> Retry | Dead:
         return Retry(category=Category.UNKNOWN, error_class=name, error_text=safe_error_text(error))
     if error.category is Category.PERMANENT:
         return Dead(reason=error.reason, error_class=name, error_text=safe_error_text(error))
-    return Retry(
-        category=error.category, error_class=name, error_text=safe_error_text(error), reason=error.reason
-    )
+    return Retry(category=error.category, error_class=name, error_text=safe_error_text(error), reason=error.reason)

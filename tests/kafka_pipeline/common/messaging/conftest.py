@@ -97,10 +97,14 @@ class Bench:
         return consumer, tape
 
     async def reader(self, *topics: str) -> Consumer:
-        """Make the one member of a new group, all partitions assigned, nothing read."""
-        consumer, _ = await self.member(self.group(), *topics)
-        total = sum(count for name, count in (await self.admin.topics()).items() if name in topics)
-        await self.until(lambda: len(consumer.assignment()) == total, consumer, max_records=0)
+        """Make the one member of a new group."""
+        return (await self.member(self.group(), *topics))[0]
+
+    async def ready_reader(self, topic: str) -> Consumer:
+        """Make the one member of a new group, with all partitions of a topic that is still empty assigned."""
+        consumer = await self.reader(topic)
+        partitions = (await self.admin.topics())[topic]
+        await self.until(lambda: len(consumer.assignment()) == partitions, consumer)
         return consumer
 
     async def read(self, consumer: Consumer, count: int) -> list[Record]:
@@ -114,22 +118,20 @@ class Bench:
         true: Callable[[], bool],
         *consumers: Consumer,
         into: list[Record] | None = None,
-        max_records: int = 500,
     ) -> None:
         """Poll these consumers in turn until the condition holds."""
         deadline = time.monotonic() + PATIENCE_S
         while not true():
             assert time.monotonic() < deadline, "the condition never held"
             for consumer in consumers:
-                records = await consumer.poll(max(1, max_records), 0.05)
-                assert max_records or not records, "nothing was to be read yet"
+                records = await consumer.poll(500, 0.05)
                 if into is not None:
                     into += records
 
     async def quiet(self, consumer: Consumer) -> None:
         """Check that nothing more comes."""
         for _ in range(4):
-            assert [] == await consumer.poll(100, 0.1)
+            assert await consumer.poll(100, 0.1) == []
 
     async def close(self) -> None:
         """Close everything."""
