@@ -138,5 +138,5 @@ def samples() -> tuple[SampleEvent, ...]:
 
 @pytest.fixture
 def now() -> datetime:
-    """The worker's clock."""
+    """Return what the worker's clock says."""
     return NOW

@@ -392,5 +392,5 @@ class TestReadingBack:
 
     def test_a_wrong_message_names_its_field_only(self) -> None:
         """The text is safe to log (I10)."""
-        with pytest.raises(MalformedTaskError, match="^project_id: missing$"):
+        with pytest.raises(MalformedTaskError, match=r"^project_id: missing$"):
             ClaimXEventMessage.from_bytes(b'{"event_id":"Pat","event_type":"X","ingested_at":"2026-03-02T14:00:00Z"}')
