@@ -39,6 +39,9 @@ from kafka_pipeline.config import PipelineConfig
 _BROKER_CHECK_S = 10.0
 """Long enough for a slow TLS handshake; a person waits for the answer."""
 
+_IN_FLIGHT_PER_TRANSFER = 32
+"""Files in flight for each that is being transferred: enough to fill a commit, few enough to drain at a stop."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -186,6 +189,7 @@ class Pipeline:
                     writer=entities,
                     allowed_extensions=config.allowed_file_extensions,
                     expiry_margin_s=config.claimx_url_expiry_margin_seconds,
+                    concurrency=config.download_concurrency,
                     credential=self._file_service_credential(),
                     clock=self._clock,
                 ), self._single(config.download_concurrency)
@@ -195,6 +199,7 @@ class Pipeline:
                     files=ObjectStore.at(location),
                     cache=await self._shared_cache(),
                     writer=entities,
+                    concurrency=config.upload_concurrency,
                     clock=self._clock,
                 ), self._single(config.upload_concurrency)
             case WorkerKind.RESULT_PROCESSOR:
@@ -212,12 +217,16 @@ class Pipeline:
         )
 
     def _single(self, concurrency: int) -> LoopSettings:
-        """Return settings for files: one record a batch, so that a large file keeps none waiting but itself."""
+        """Return settings for files: one record a batch, so that a large file keeps none waiting but itself.
+
+        The workers bound the transfers themselves; far more records may be in flight, since most of them wait for the
+        commit of their inventory row.
+        """
         return LoopSettings(
             max_batch_records=1,
             linger_s=0.0,
-            max_in_flight_records=concurrency,
-            max_waiting_records=4 * concurrency,
+            max_in_flight_records=_IN_FLIGHT_PER_TRANSFER * concurrency,
+            max_waiting_records=_IN_FLIGHT_PER_TRANSFER * concurrency,
             revoke_timeout_s=_revoke_timeout_s(self._config),
             shutdown_timeout_s=self._config.shutdown_timeout_seconds,
         )
@@ -246,7 +255,7 @@ class Pipeline:
                 max_bytes=config.claimx_max_file_bytes,
                 total_timeout_s=config.claimx_download_timeout_seconds,
             ),
-            is_login_page=partial(leads_to_login, api.host if api else None),
+            is_login_page=partial(leads_to_login, api),
             max_connections=config.download_concurrency,
             clock=self._clock,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
@@ -19,7 +20,7 @@ from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.http.cache import FileCache
 from kafka_pipeline.common.http.download import Downloaded, Downloader
 from kafka_pipeline.common.http.errors import DownloadError, Fault
-from kafka_pipeline.common.http.guard import Credential
+from kafka_pipeline.common.http.guard import Credential, Origin
 from kafka_pipeline.common.lake.lookup import GroupedLookup
 from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.runtime.batching import Ordering
@@ -69,6 +70,7 @@ class ClaimXDownloadWorker:
         writer: EntityTableWriter,
         allowed_extensions: Collection[str],
         expiry_margin_s: float,
+        concurrency: int,
         credential: Credential | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -80,6 +82,7 @@ class ClaimXDownloadWorker:
         self._writer = writer
         self._allowed_extensions = frozenset(extension.lower() for extension in allowed_extensions)
         self._expiry_margin = timedelta(seconds=expiry_margin_s)
+        self._transfers = asyncio.Semaphore(concurrency)
         self._credential = credential
         self._stored = GroupedLookup(self._read_stored)
         self._clock = clock
@@ -131,26 +134,27 @@ class ClaimXDownloadWorker:
         """Download once there is room; where the server told the size too late, begin again with enough of it."""
         needed_bytes = 0
         while True:
-            with await self._cache.reserve(needed_bytes) as room:
-                try:
-                    downloaded = await self._downloader.download(
-                        url, path, credential=self._credential, room=room.try_grow
-                    )
-                except DownloadError as error:
-                    if error.fault is not Fault.NO_ROOM:
-                        raise
-                    needed_bytes = error.needed_bytes or needed_bytes
-                else:
-                    room.commit(downloaded.bytes_downloaded)
-                    return downloaded
+            async with self._transfers:
+                with await self._cache.reserve(needed_bytes) as room:
+                    try:
+                        downloaded = await self._downloader.download(
+                            url, path, credential=self._credential, room=room.try_grow
+                        )
+                    except DownloadError as error:
+                        if error.fault is not Fault.NO_ROOM:
+                            raise
+                        needed_bytes = error.needed_bytes or needed_bytes
+                    else:
+                        room.commit(downloaded.bytes_downloaded)
+                        return downloaded
 
     def _upload_task(self, cached: ClaimXCachedDownload) -> Message:
         return Message(topic=self._cached_topic, key=cached.media_id.encode(), value=cached.to_bytes())
 
 
-def leads_to_login(api_host: str | None, url: URL) -> bool:
-    """Tell whether a redirect leads to the service's login page: its own host, and not the file service there.
+def leads_to_login(api: Origin | None, url: URL) -> bool:
+    """Tell whether a redirect leads to the service's login page: its own origin, and not the file service there.
 
     Settled point 12.
     """
-    return url.host == api_host and _FILE_SERVICE not in url.path
+    return api is not None and Origin.parse(str(url.origin())) == api and _FILE_SERVICE not in url.path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,10 @@ from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.runtime.batching import Ordering
 from kafka_pipeline.common.runtime.outcomes import Done, Outcome
 from kafka_pipeline.common.runtime.processor import failure_outcome
+
+_FIRST_PAUSE_S = 0.5
+_LAST_PAUSE_S = 30.0
+"""Pauses between attempts on a lake that does not take a file double from the first to the last."""
 
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +57,7 @@ class ClaimXUploadWorker:
         files: ObjectStore,
         cache: FileCache,
         writer: EntityTableWriter,
+        concurrency: int,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.group = topics.group(Group.UPLOADER)
@@ -60,6 +66,7 @@ class ClaimXUploadWorker:
         self._files = files
         self._cache = cache
         self._writer = writer
+        self._transfers = asyncio.Semaphore(concurrency)
         self._stored = GroupedLookup(self._read_stored)
         self._clock = clock
 
@@ -84,15 +91,28 @@ class ClaimXUploadWorker:
         return Done(messages=(self._result(task),), cleanup=partial(self._cache.release, local))
 
     async def _transfer(self, task: ClaimXCachedDownload, local: Path) -> None:
-        try:
-            digest = await asyncio.to_thread(_sha256, local)
-        except FileNotFoundError:
-            raise CacheLostError("is gone") from None
-        if digest != task.content_sha256:
-            raise CacheLostError("has changed")
-        await self._files.put_file(task.blob_path, local)
+        async with self._transfers:
+            await _check_cached(task, local)
+            await self._put(task, local)
+        # Outside the bound: the wait for the commit is the longest step, and the commit wants company.
         await self._writer.write_attachments([_inventory_row(task)])
         _log.info("file_stored", media_id=task.media_id, project_id=task.project_id, size_bytes=task.bytes_downloaded)
+
+    async def _put(self, task: ClaimXCachedDownload, local: Path) -> None:
+        """Upload, however long the lake is away: that is no fault of the file (I7)."""
+        delay_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                await self._files.put_file(task.blob_path, local)
+            except PipelineError as error:
+                if error.category not in {Category.TRANSIENT, Category.AUTH}:
+                    raise
+                await _check_cached(task, local)
+                _log.warning("upload_repeated", media_id=task.media_id, error=error.text, again_in_s=delay_s)
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
+                delay_s = min(delay_s * 2, _LAST_PAUSE_S)
+            else:
+                return
 
     def _result(self, task: ClaimXCachedDownload) -> Message:
         result = ClaimXUploadResult(
@@ -111,6 +131,15 @@ class ClaimXUploadWorker:
             created_at=self._clock.now(),
         )
         return Message(topic=self._results_topic, key=task.media_id.encode(), value=result.to_bytes())
+
+
+async def _check_cached(task: ClaimXCachedDownload, local: Path) -> None:
+    try:
+        digest = await asyncio.to_thread(_sha256, local)
+    except FileNotFoundError:
+        raise CacheLostError("is gone") from None
+    if digest != task.content_sha256:
+        raise CacheLostError("has changed")
 
 
 def _sha256(path: Path) -> str:
