@@ -26,6 +26,24 @@ T = TypeVar("T")
 VISIBLE_PAUSE_S = 0.05
 """Pause between looks whether a new topic has reached the brokers' metadata; usually the first look finds it."""
 
+UNSETTLED_PAUSE_S = 0.1
+"""Pause before a request is repeated that met a cluster in motion: a new topic, an election, a moved coordinator."""
+
+UNSETTLED = frozenset(
+    {
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+    }
+)
+"""Answers that say "ask again soon". Every request made here may be repeated without harm."""
+
+
+class _UnsettledError(BrokerUnavailableError):
+    """The cluster has not settled yet."""
+
 
 class KafkaAdmin:
     """The `Admin` protocol on confluent-kafka. Its client and thread start with the first request."""
@@ -45,7 +63,7 @@ class KafkaAdmin:
         return await self._run(partial(self._create_topics, topics)) if topics else frozenset()
 
     async def topics(self) -> dict[str, int]:
-        """All topics (internal ones, `__…`, left out) with their number of partitions."""
+        """Return all topics (internal ones, `__…`, left out) with their number of partitions."""
         return await self._run(self._topics)
 
     async def watermarks(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Watermarks]:
@@ -77,7 +95,14 @@ class KafkaAdmin:
             self._client = connected(partial(AdminClient, options), self._voice)
         self._client.poll(0)  # old news
         self._voice.forget()
-        return call(self._client)
+        deadline = time.monotonic() + self._settings.request_timeout_s
+        while True:
+            try:
+                return call(self._client)
+            except _UnsettledError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(UNSETTLED_PAUSE_S)
 
     def _metadata(self, timeout_s: float, client: AdminClient) -> ClusterMetadata:
         try:
@@ -89,6 +114,8 @@ class KafkaAdmin:
         client.poll(0)  # hear what the error callback has to say
         if self._voice.refused is not None:
             return BrokerRefusedError(f"{what}: credentials: {self._voice.refused}")
+        if error.code() in UNSETTLED:
+            return _UnsettledError(f"{what}: {error.name()}")
         return request_error(error, what)
 
     def _results(self, client: AdminClient, futures: Mapping[Any, Future[Any]], what: str) -> dict[Any, Any]:
@@ -112,7 +139,9 @@ class KafkaAdmin:
     def _create_topics(self, topics: Sequence[NewTopic], client: AdminClient) -> frozenset[str]:
         wanted = [
             # -1: as many replicas as the brokers' own default says
-            KafkaNewTopic(topic.name, topic.partitions, replication_factor=topic.replication_factor, config=dict(topic.config))
+            KafkaNewTopic(
+                topic.name, topic.partitions, replication_factor=topic.replication_factor, config=dict(topic.config)
+            )
             for topic in topics
         ]
         created = set()
