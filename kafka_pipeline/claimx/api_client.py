@@ -17,18 +17,18 @@ import json
 import random
 import re
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import Final, Generic, Protocol, Self, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from typing import Final, Self, TypeVar
 
 import aiohttp
 import structlog
 
+from kafka_pipeline.claimx.api import Answer, ClaimXApi, ClaimXApiSettings, Guard, NotFound, Reply
 from kafka_pipeline.claimx.api_errors import NOT_FOUND, ClaimXApiError, category_of_status
 from kafka_pipeline.claimx.api_metrics import API_CALL_SECONDS, API_CALLS, API_CALLS_SAVED
 from kafka_pipeline.claimx.api_pace import MAX_HONOURED_S, Pace, Sleep, parse_retry_after
@@ -49,6 +49,8 @@ from kafka_pipeline.common.failures import Category, PipelineError
 
 log = structlog.get_logger(__name__)
 
+__all__ = ["Answer", "ClaimXApi", "ClaimXApiClient", "ClaimXApiSettings", "Guard", "NotFound", "Reply"]
+
 T = TypeVar("T")
 
 PROJECT_ENDPOINT: Final = "/export/project/{id}"
@@ -59,104 +61,6 @@ REPORT_ENDPOINT: Final = "/data"
 _NUMBER: Final = re.compile(r"[0-9]{1,64}")  # [API-4]; the bound is that of section 7.3
 _QUICK_RETRY_S: Final = 1.0  # doubled with each try: 1 s, 2 s [API-7]
 _CHUNK_BYTES: Final = 256 * 1024
-_BASIC: Final = "basic "
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimXApiSettings:
-    """Where the API is and how gently it is used. The token is in no repr [SEC-12].
-
-    `url` has the shape `https://<host>/service/cxedirest` [API-1]; `token` is base64 of `username:api-key`, with or
-    without `Basic ` before it [API-2]; `sender_username` is the account named in reports [API-9].
-    Raises ValueError, without the token, where a value cannot work.
-    """
-
-    url: str
-    token: str = field(repr=False)
-    max_concurrent: int = 20
-    timeout_s: float = 30.0
-    """For one try, from asking for a connection to the last byte."""
-    quick_retries: int = 2
-    rate_limit_per_second: float = 0.0
-    """0 = no limit."""
-    sender_username: str | None = field(default=None, repr=False)
-    max_body_bytes: int = 32 * 1024 * 1024
-    """Counted after decompression [API-11]."""
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("the ClaimX API URL must look like https://host/path")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("the ClaimX API URL must hold no credentials, query or fragment")
-        if not self.token.strip() or not self.token.strip().isprintable() or not self.token.isascii():
-            raise ValueError("the ClaimX API token must be one line of ASCII text")
-        if self.max_concurrent < 1 or self.timeout_s <= 0 or self.quick_retries < 0 or self.max_body_bytes < 1:
-            raise ValueError("the ClaimX API limits must be positive")
-
-    @property
-    def base_url(self) -> str:
-        """The URL without a trailing slash."""
-        return self.url.rstrip("/")
-
-    @property
-    def authorization(self) -> str:
-        """The header value, its `Basic ` prefix never doubled [API-2]."""
-        token = self.token.strip()
-        if token.lower().startswith(_BASIC):
-            token = token[len(_BASIC) :].strip()
-        return f"Basic {token}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Answer(Generic[T]):
-    """What the service said. No repr of the value: it holds personal data."""
-
-    value: T
-    requested_at: datetime
-    """When the request was sent (aware, UTC): the observation's time [MRG-3]."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotFound:
-    """The service does not know the id (404)."""
-
-    requested_at: datetime
-
-
-Reply: TypeAlias = Answer[T] | NotFound
-
-
-class ClaimXApi(Protocol):
-    """What handlers and workers need of the API; `ClaimXApiClient` is the real one.
-
-    All methods raise ClaimXApiError (section 7.2) and, where a breaker guards the calls, PipelineError with
-    CIRCUIT_OPEN. `as_of` asks for an answer not older than that time; without it, any call under way is shared.
-    """
-
-    async def get_project(self, project_id: str, *, as_of: datetime | None = None) -> Reply[ProjectExport]:
-        """Read one project with its customer, address and team."""
-
-    async def get_project_media(self, project_id: str, *, as_of: datetime | None = None) -> Reply[MediaList]:
-        """Read the whole file list of a project, with fresh links."""
-
-    async def get_custom_task(self, task_assignment_id: str, *, as_of: datetime | None = None) -> Reply[TaskAssignment]:
-        """Read a task with its form template and link."""
-
-    async def get_video_collaboration(
-        self, video_collaboration_id: str, project_id: str, *, as_of: datetime | None = None
-    ) -> Reply[VideoCall | None]:
-        """Read a video call out of the project's report; None where the report does not list it."""
-
-
-class Guard(Protocol):
-    """Wraps every single try, for a circuit breaker: may refuse on entry, sees the error of the try on exit.
-
-    A 404 passes through it as a ClaimXApiError of category permanent.
-    """
-
-    def __call__(self) -> AbstractAsyncContextManager[None]:
-        """Return the context for one try."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +198,8 @@ class ClaimXApiClient:
         """Return if the API is reachable and accepts the credential; one try, for start-up and readiness.
 
         No ping is known: it asks for project 0 and takes every status as a sign of life, but 401 and a redirect to
-        the login page. Raises ClaimXApiError (auth; transient where nothing answers).
+        the login page. Raises ClaimXApiError: auth for these, transient where nothing answers, or a success that is
+        not JSON does (the URL is not the API's).
         """
         try:
             await self._try(_get(PROJECT_ENDPOINT, "project_id", "0"), Flight())

@@ -15,7 +15,7 @@ from typing import ClassVar, Final, Protocol
 
 import structlog
 
-from kafka_pipeline.claimx.api_client import ClaimXApi
+from kafka_pipeline.claimx.api import ClaimXApi
 from kafka_pipeline.claimx.handlers.results import (
     NO_ROWS,
     Failed,

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from datetime import datetime
 
-from kafka_pipeline.claimx.api_client import ClaimXApi, Reply
+from kafka_pipeline.claimx.api import ClaimXApi, Reply
 from kafka_pipeline.claimx.shapes import MediaList, ProjectExport, TaskAssignment, VideoCall
 from kafka_pipeline.common.failures import PipelineError
 

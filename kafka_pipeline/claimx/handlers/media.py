@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from kafka_pipeline.claimx.api_client import ClaimXApi, NotFound
+from kafka_pipeline.claimx.api import ClaimXApi, NotFound
 from kafka_pipeline.claimx.handlers.base import EventHandler, HandlerResult, NotFoundError, youngest
 from kafka_pipeline.claimx.handlers.media_rows import media_results
 from kafka_pipeline.claimx.schemas.tasks import ClaimXEnrichmentTask

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from kafka_pipeline.claimx.api_client import ClaimXApi, NotFound
+from kafka_pipeline.claimx.api import ClaimXApi, NotFound
 from kafka_pipeline.claimx.handlers.base import (
     EventHandler,
     HandlerResult,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
-from kafka_pipeline.claimx.api_client import ClaimXApi, NotFound, Reply
+from kafka_pipeline.claimx.api import ClaimXApi, NotFound, Reply
 from kafka_pipeline.claimx.handlers.base import (
     EventHandler,
     Failed,

@@ -751,6 +751,14 @@ async def test_check_reports_a_refused_credential(status: int) -> None:
     assert caught.value.category is Category.AUTH
 
 
+async def test_check_reports_a_url_that_is_not_the_api_s() -> None:
+    """A web site answers 200 to everything, but not in JSON."""
+    async with client_of(Api(says_bytes(b"<html>", "text/html"))) as client:
+        with pytest.raises(ClaimXApiError) as caught:
+            await client.check()
+    assert caught.value.category is Category.TRANSIENT
+
+
 async def test_calls_are_counted_by_endpoint_template_and_outcome() -> None:
     """Each try is one count, labelled with nothing that grows."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kafka_pipeline.claimx.api_client import Answer, NotFound
+from kafka_pipeline.claimx.api import Answer, NotFound
 from kafka_pipeline.claimx.api_errors import ClaimXApiError
 from kafka_pipeline.claimx.handlers.base import HandlerContext
 from kafka_pipeline.claimx.schemas.tasks import ClaimXEnrichmentTask
