@@ -1,0 +1,1 @@
+"""The ClaimX pipeline: schemas, API, handlers, writers and the five workers."""

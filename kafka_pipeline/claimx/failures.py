@@ -14,7 +14,6 @@ from kafka_pipeline.common.failures import PipelineError
 from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.runtime.outcomes import Dead, Retry
 
-
 TaskT = TypeVar("TaskT", ClaimXEnrichmentTask, ClaimXDownloadTask)
 
 

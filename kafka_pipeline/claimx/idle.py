@@ -57,7 +57,7 @@ async def progress(admin: Admin, topics: Topics) -> list[Progress]:
 
 
 async def wait_until_idle(admin: Admin, topics: Topics, *, idle_s: float, clock: Clock = SYSTEM_CLOCK) -> None:
-    """Return once nothing was left to do, at every look, for `idle_s` seconds. Records in retry topics are work left."""
+    """Return once nothing was left to do, at every look, for `idle_s` seconds. What waits in a retry topic is work."""
     idle_since_s: float | None = None
     before: list[Progress] = []
     while True:

@@ -45,7 +45,10 @@ def decode(data: bytes) -> object:
 
 
 def encode(document: object) -> bytes:
-    """Return compact JSON, UTF-8, non-ASCII as it is. Raises JsonError for what JSON cannot say."""
+    """Return compact JSON, UTF-8, non-ASCII as it is. Raises JsonError for what is no JSON value.
+
+    What `decode` returned can always be written, and reads back the same.
+    """
     try:
         return orjson.dumps(document)
     except TypeError:  # orjson.JSONEncodeError: an integer beyond 64 bits, or something that is no JSON
