@@ -117,7 +117,7 @@ class TestEveryMessage:
     @pytest.mark.parametrize("value", ["", " ", None, True, 1.5, [], {}])
     def test_an_id_must_be_one(self, message: WireMessage, value: object) -> None:
         """Empty, boolean, fraction, container: no id [CNV-1]."""
-        with pytest.raises(MalformedTaskError, match="^project_id: "):
+        with pytest.raises(MalformedTaskError, match=r"^project_id: "):
             type(message).from_bytes(orjson.dumps({**orjson.loads(message.to_bytes()), "project_id": value}))
 
     @pytest.mark.parametrize("message", MESSAGES, ids=IDS)
@@ -129,14 +129,14 @@ class TestEveryMessage:
     @pytest.mark.parametrize("message", MESSAGES, ids=IDS)
     def test_counts_are_not_negative(self, message: WireMessage) -> None:
         """A negative count is malformed."""
-        with pytest.raises(MalformedTaskError, match="^retry_count: "):
+        with pytest.raises(MalformedTaskError, match=r"^retry_count: "):
             type(message).from_bytes(orjson.dumps({**orjson.loads(message.to_bytes()), "retry_count": -1}))
 
     @pytest.mark.parametrize("message", MESSAGES, ids=IDS)
     def test_it_cannot_be_changed(self, message: WireMessage) -> None:
         """Messages are values."""
         with pytest.raises(ValidationError, match="frozen"):
-            message.schema_version = 2
+            message.schema_version = 2  # type: ignore[misc]  # the point of the test
 
     @pytest.mark.parametrize("message", MESSAGES, ids=IDS)
     def test_neither_link_nor_names_are_shown(self, message: WireMessage, caplog: pytest.LogCaptureFixture) -> None:
@@ -233,7 +233,7 @@ class TestDownloadTask:
     def test_a_refused_task_does_not_show_its_link(self) -> None:
         """Neither the typed error nor pydantic's own text [SEC-7]."""
         value = orjson.dumps({**orjson.loads(download().to_bytes()), "expires_at": LINK})
-        with pytest.raises(MalformedTaskError, match="^expires_at: ") as caught:
+        with pytest.raises(MalformedTaskError, match=r"^expires_at: ") as caught:
             ClaimXDownloadTask.from_bytes(value)
         assert "SECRET" not in str(caught.value)
         with pytest.raises(ValidationError) as direct:
@@ -260,7 +260,7 @@ class TestUploadResult:
 
     def test_another_status_is_malformed(self) -> None:
         """`uploaded` is the inventory's word, not a result."""
-        with pytest.raises(MalformedTaskError, match="^status: "):
+        with pytest.raises(MalformedTaskError, match=r"^status: "):
             ClaimXUploadResult.from_bytes(orjson.dumps({**orjson.loads(result().to_bytes()), "status": "uploaded"}))
 
     def test_an_error_text_is_cut(self) -> None:
