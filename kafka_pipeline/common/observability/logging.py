@@ -75,7 +75,9 @@ def configure_logging(
     Raises ValueError for an unknown level.
     """
     out = stream or sys.stderr
-    numeric_level = logging.getLevelNamesMapping()[level.upper()] if isinstance(level, str) else level
+    numeric_level = logging.getLevelNamesMapping().get(level.upper()) if isinstance(level, str) else level
+    if numeric_level is None:
+        raise ValueError(f"not a log level: {level}")
     console = log_format == "console" or (log_format == "auto" and out.isatty())
     limiter = RepeatLimiter(limit=repeat_limit, window_s=repeat_window_s)
     handler = _OneWayOut(out, limiter, monotonic)

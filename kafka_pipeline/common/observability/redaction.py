@@ -46,8 +46,8 @@ _WORTH_A_LOOK: Final = re.compile(r"[:=@%,<\\]|--|bearer|basic|eyJ|A[KS]IA", re.
 """A text without any of these holds nothing that we would find."""
 
 _URL: Final = re.compile(
-    r"(?P<scheme>(?<![a-z0-9])[a-z][a-z0-9+.\-]{0,31})(?P<sep>:(?:\\?/){2}|%3a(?:%2f){2})"
-    r"(?P<authority>(?:(?!%2f|%3f)[^\s\"/?#\\])*+)(?P<rest>(?:[^\s\"\\]|\\(?!\"))*+)",
+    r"(?P<scheme>(?<![a-z0-9])[a-z][a-z0-9+.\-]{0,31})(?::(?:\\?/){2}|(?P<encoded>%3a(?:%2f){2}))"
+    r"(?P<authority>(?:(?(encoded)(?!%2f|%3f|%23))[^\s\"/?#\\])*+)(?P<rest>(?:[^\s\"\\]|\\(?!\"))*+)",
     re.IGNORECASE,
 )
 _HOST: Final = re.compile(r"(?:[\w.\-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?", re.IGNORECASE)
@@ -97,8 +97,8 @@ def redact(text: str) -> str:
     if not _WORTH_A_LOOK.search(text):
         return text
     text = _URL.sub(_shown_url, text)
-    text = _SCHEME_VALUE.sub(rf"\g<scheme>\g<gap>{REDACTED}", text)
     text = _without_named_values(text)
+    text = _SCHEME_VALUE.sub(rf"\g<scheme>\g<gap>{REDACTED}", text)
     text = _FLAG_VALUE.sub(_shown_flag, text)
     text = _JWT.sub(REDACTED, text)
     text = _AWS_ID.sub(REDACTED, text)
@@ -163,6 +163,9 @@ def _without_named_values(text: str) -> str:
             continue
         if not is_secret_name(name):
             continue
+        inner = _NAME.match(text, position) if text[position - 1].isspace() else None
+        if inner and is_secret_name(inner["name"]):
+            continue  # "bad secret: token: abc" is about the token
         value_end = _value_end(text, position, found)
         parts += (text[done:position], REDACTED)
         done = position = max(value_end, position)
@@ -179,8 +182,8 @@ def _value_end(text: str, start: int, found: re.Match[str]) -> int:
         return quoted.end()
     if _SEPARATORS.sub("", found["name"].lower()).endswith(_WHOLE_LINE):
         return _end(_LINE, text, start)
-    if structure := _STRUCTURE.match(text, start):
-        return structure.end()
+    if whole := _STRUCTURE.match(text, start) or _SCHEME_VALUE.match(text, start):
+        return whole.end()
     return _end(_BARE_IN_JSON if found["close"] else _BARE, text, start)
 
 
