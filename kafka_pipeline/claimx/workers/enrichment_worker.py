@@ -11,11 +11,10 @@ from functools import partial
 import structlog
 
 from kafka_pipeline.claimx import monitoring
-from kafka_pipeline.claimx.api_client import ClaimXApi
+from kafka_pipeline.claimx.api import ClaimXApi
 from kafka_pipeline.claimx.api_errors import NOT_FOUND
-from kafka_pipeline.claimx.handlers import CLAIMX_HANDLERS
-from kafka_pipeline.claimx.handlers.base import EventHandler, Failed, HandlerContext, HandlerResult, Rows
-from kafka_pipeline.claimx.handlers.project import read_project
+from kafka_pipeline.claimx.handlers import BatchApi, build_handlers, read_project
+from kafka_pipeline.claimx.handlers.base import EventHandler, Failed, HandlerContext, HandlerResult, Rows, youngest
 from kafka_pipeline.claimx.schemas.events import EventType
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask, ClaimXEnrichmentTask
 from kafka_pipeline.claimx.topics import Group, Topics
@@ -68,9 +67,7 @@ class ClaimXEnrichmentWorker:
         self._api = api
         self._writer = writer
         context = HandlerContext(clock=clock, store_signed_links=store_signed_links)
-        self._handlers: Mapping[type[EventHandler], EventHandler] = {
-            handler: handler(context) for handler in set(CLAIMX_HANDLERS.values())
-        }
+        self._handlers = build_handlers(context)
         self._known_projects = Recent[str](max_items=_KNOWN_PROJECTS, max_age_s=_KNOWN_PROJECTS_S, clock=clock)
         self._queued = Recent[File](max_items=_QUEUED_FILES, max_age_s=_QUEUED_FILES_S, clock=clock)
 
@@ -84,13 +81,13 @@ class ClaimXEnrichmentWorker:
             except PipelineError as error:
                 outcomes[index] = failure_outcome(error)
                 continue
-            if task.event_type in CLAIMX_HANDLERS:
+            if task.event_type in self._handlers:
                 routed[index] = task
             else:
                 outcomes[index] = Skip(reason="unsupported_event_type")
                 monitoring.ENRICHED.labels(event_type="other", outcome="skipped").inc()
         results = await self._enrich(routed)
-        await self._write(Rows.together(result.rows for result in results.values()))
+        await self._writer.write(Rows.together(result.rows for result in results.values()))
         files = await self._files_to_fetch(results.values())
         for index, result in results.items():
             outcomes[index] = self._outcome(result, files)
@@ -99,19 +96,20 @@ class ClaimXEnrichmentWorker:
     # -- asking --------------------------------------------------------------------------------------------------
 
     async def _enrich(self, routed: Mapping[int, ClaimXEnrichmentTask]) -> dict[int, HandlerResult]:
-        unreachable = await self._ensure_projects_exist(list(routed.values()))
+        if not routed:
+            return {}
+        tasks = list(routed.values())
+        api = BatchApi(self._api, as_of=youngest(tasks))
+        unreachable = await self._ensure_projects_exist(tasks, api)
         results: dict[int, HandlerResult] = {}
-        shares: defaultdict[type[EventHandler], list[int]] = defaultdict(list)
+        shares: defaultdict[EventHandler, list[int]] = defaultdict(list)
         for index, task in routed.items():
             if task.project_id in unreachable:
                 results[index] = HandlerResult(task=task, failed=unreachable[task.project_id])
             else:
-                shares[CLAIMX_HANDLERS[task.event_type]].append(index)
+                shares[self._handlers[task.event_type]].append(index)
         answers = await asyncio.gather(
-            *(
-                self._handlers[handler].handle_batch([routed[index] for index in indices], self._api)
-                for handler, indices in shares.items()
-            )
+            *(handler.handle_batch([routed[index] for index in indices], api) for handler, indices in shares.items())
         )
         for indices, answer in zip(shares.values(), answers, strict=True):
             results.update(zip(indices, answer, strict=True))
@@ -122,7 +120,7 @@ class ClaimXEnrichmentWorker:
         )
         return results
 
-    async def _ensure_projects_exist(self, tasks: Sequence[ClaimXEnrichmentTask]) -> dict[str, Failed]:
+    async def _ensure_projects_exist(self, tasks: Sequence[ClaimXEnrichmentTask], api: ClaimXApi) -> dict[str, Failed]:
         """Write a row for every project that has none; return the projects for which that failed, and why [HND-1].
 
         One look at the table for all of them, and one call per missing project. A project whose PROJECT_CREATED is in
@@ -138,8 +136,8 @@ class ClaimXEnrichmentWorker:
         monitoring.PREFLIGHT_PROJECTS.labels(found="table").inc(len(existing))
         missing = [project_id for project_id in unknown if project_id not in existing]
         monitoring.PREFLIGHT_PROJECTS.labels(found="api").inc(len(missing))
-        answers = await asyncio.gather(*(self._read_project(wanted[project_id]) for project_id in missing))
-        await self._write(Rows.together(answer for answer in answers if isinstance(answer, Rows)))
+        answers = await asyncio.gather(*(_read_project(wanted[project_id], api) for project_id in missing))
+        await self._writer.write(Rows.together(answer for answer in answers if isinstance(answer, Rows)))
         failed = {
             project_id: answer
             for project_id, answer in zip(missing, answers, strict=True)
@@ -148,17 +146,7 @@ class ClaimXEnrichmentWorker:
         self._known_projects.add(project_id for project_id in unknown if project_id not in failed)
         return failed
 
-    async def _read_project(self, task: ClaimXEnrichmentTask) -> Rows | Failed:
-        try:
-            return await read_project(self._api, task)
-        except PipelineError as error:
-            return Failed.of(error)
-
     # -- writing -------------------------------------------------------------------------------------------------
-
-    async def _write(self, rows: Rows) -> None:
-        """Return when all rows are durable; the tables are written side by side."""
-        await asyncio.gather(*(self._writer.merge_rows(table, some) for table, some in rows.by_table().items()))
 
     async def _files_to_fetch(self, results: Iterable[HandlerResult]) -> set[File]:
         """Return the files of the batch that are neither stored nor queued a short while ago [HND-5]."""
@@ -194,6 +182,13 @@ class ClaimXEnrichmentWorker:
 
     def _download_message(self, task: ClaimXDownloadTask) -> Message:
         return Message(topic=self._downloads_topic, key=task.media_id.encode(), value=task.to_bytes())
+
+
+async def _read_project(task: ClaimXEnrichmentTask, api: ClaimXApi) -> Rows | Failed:
+    try:
+        return await read_project(api, task)
+    except PipelineError as error:
+        return Failed.of(error)
 
 
 def _label(failed: Failed | None) -> str:
