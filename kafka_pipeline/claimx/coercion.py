@@ -44,6 +44,8 @@ def strict_id(value: object) -> str | None:
     """
     if value is None:
         return None
+    if type(value) is int:  # the usual case of the hot path
+        return _digits(value)
     if isinstance(value, str):
         return _well_formed(value).strip() or None
     if isinstance(value, bool):
@@ -51,10 +53,7 @@ def strict_id(value: object) -> str | None:
     if isinstance(value, float | Decimal):
         value = _integral(value)
     if isinstance(value, int):
-        try:
-            return str(value)
-        except ValueError:  # more digits than the interpreter converts
-            raise CoercionError("a number too long for an id") from None
+        return _digits(value)
     raise CoercionError("a container is no id")
 
 
@@ -245,6 +244,13 @@ def _well_formed(text: str) -> str:
     if text.isascii():
         return text
     return _SURROGATE.sub("\ufffd", text)
+
+
+def _digits(value: int) -> str:
+    try:
+        return str(value)
+    except ValueError:  # more digits than the interpreter converts
+        raise CoercionError("a number too long for an id") from None
 
 
 def _integral(value: float | Decimal) -> int:

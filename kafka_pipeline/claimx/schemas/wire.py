@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import orjson
@@ -20,8 +21,6 @@ MAX_DEPTH: Final = 128
 
 _LONG_DIGITS: Final = re.compile(rb"[0-9]{19}")
 """Nineteen digits in a row: below that, every integer fits into 64 bits."""
-
-_NOT_PLAIN: Final = frozenset({float, dict, list})
 
 
 class JsonError(ValueError):
@@ -61,14 +60,17 @@ def encode(document: object) -> bytes:
 
 def _holds_float(document: object) -> bool:
     """Tell whether there is a float, the only thing that an integer can have been mistaken for. Few events have one."""
-    kind = type(document)
-    if kind is float:
-        return True
     if isinstance(document, dict):
-        document = document.values()
-    elif kind is not list:
-        return False
-    return any(_holds_float(item) for item in document if type(item) in _NOT_PLAIN)  # type: ignore[attr-defined]
+        items: Iterable[object] = document.values()
+    elif isinstance(document, list):
+        items = document
+    else:
+        return type(document) is float
+    for item in items:
+        kind = type(item)
+        if kind is float or ((kind is dict or kind is list) and _holds_float(item)):
+            return True
+    return False
 
 
 def _finite(text: str) -> float:
