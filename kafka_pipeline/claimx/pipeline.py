@@ -39,6 +39,9 @@ from kafka_pipeline.config import PipelineConfig
 _BROKER_CHECK_S = 10.0
 """Long enough for a slow TLS handshake; a person waits for the answer."""
 
+_HUNG_S = 60.0
+"""A loop turns several times a second; a rebalance holds it for half of this at most."""
+
 _IN_FLIGHT_PER_TRANSFER = 32
 """Files in flight for each that is being transferred: enough to fill a commit, few enough to drain at a stop."""
 
@@ -89,6 +92,7 @@ class Pipeline:
         self._producer: Producer
         self._loops: list[WorkerLoop] = []
         self._cache: FileCache | None = None
+        self._lake: LakeWriter
 
     async def __aenter__(self) -> Self:
         """Check and open everything that the chosen workers need."""
@@ -122,6 +126,17 @@ class Pipeline:
             if isinstance(result, Exception):
                 raise result
 
+    def not_alive(self) -> list[str]:
+        """Return the workers whose loop hangs. An outage is no reason: restarting would not end it."""
+        return [f"{loop.name} hangs" for loop in self._loops if loop.since_turn_s > _HUNG_S]
+
+    def not_ready(self) -> list[str]:
+        """Return what stands in the way of work, in words of [WRK-5] where it has them."""
+        reasons = [f"{loop.name} has no partitions" for loop in self._loops if not loop.assigned]
+        if not self._lake.healthy:
+            reasons.append("lake_unavailable")
+        return reasons
+
     async def _stop_when_idle(self, stop: asyncio.Event, idle_s: float | None) -> None:
         if idle_s is None:
             await stop.wait()
@@ -149,6 +164,7 @@ class Pipeline:
             location, flush_rows=self._config.delta_flush_rows, flush_seconds=self._config.delta_flush_seconds
         )
         self._stack.push_async_callback(lake.close)
+        self._lake = lake
         for kind in self._kinds:
             processor, settings = await self._processor(kind, location, lake)
             self._loops.append(

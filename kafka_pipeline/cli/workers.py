@@ -16,6 +16,7 @@ import uvloop
 from kafka_pipeline.claimx.pipeline import Pipeline, WorkerKind
 from kafka_pipeline.cli.errors import starting
 from kafka_pipeline.cli.invocation import invocation
+from kafka_pipeline.common.observability.health import HealthServer
 from kafka_pipeline.common.observability.logging import configure_logging
 from kafka_pipeline.config import PipelineConfig
 
@@ -76,6 +77,10 @@ async def run_workers(
     async with AsyncExitStack() as stack:
         with starting(kinds[0].value if len(kinds) == 1 else "claimx-all"):
             pipeline = await stack.enter_async_context(Pipeline(config, kinds, environ=os.environ))
+            if config.health_port:
+                await stack.enter_async_context(
+                    HealthServer(config.health_port, liveness=pipeline.not_alive, readiness=pipeline.not_ready)
+                )
         with stop_on_signals(stop):
             await pipeline.run(stop, exit_when_idle_s=exit_when_idle_s)
 

@@ -105,7 +105,7 @@ class WorkerLoop:
         self._in_flight_records = 0
         self._paused: frozenset[TopicPartition] = frozenset()
         self._room_again = asyncio.Event()
-        self._last_commit_s = clock.monotonic()
+        self._last_commit_s = self._last_turn_s = clock.monotonic()
         self._stopping = False
         self._defect: BaseException | None = None
         self._log = _log.bind(worker=processor.name)
@@ -127,9 +127,25 @@ class WorkerLoop:
         if self._defect is not None:
             raise self._defect
 
+    @property
+    def name(self) -> str:
+        """The worker's name."""
+        return self._processor.name
+
+    @property
+    def since_turn_s(self) -> float:
+        """Seconds since the loop last turned: small also while a dependency is away, large only if it hangs."""
+        return self._clock.monotonic() - self._last_turn_s
+
+    @property
+    def assigned(self) -> bool:
+        """Whether the group gave it any partition."""
+        return bool(self._consumer.assignment())
+
     # -- the turn ------------------------------------------------------------------------------------------------
 
     async def _turn(self) -> None:
+        self._last_turn_s = self._clock.monotonic()
         full = await self._wait_for_room()
         records = await self._consumer.poll(self._room(), 0.0 if full else self._poll_timeout_s())
         if records:
