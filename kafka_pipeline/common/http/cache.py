@@ -23,9 +23,14 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Final, Self
 
+import structlog
+
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.http import partial
 from kafka_pipeline.common.http.edges import on_disk
+from kafka_pipeline.common.observability.redaction import safe_error_text
+
+_log = structlog.get_logger(__name__)
 
 MAX_AGE: Final = timedelta(hours=24)
 """A file older than this was forgotten: its upload was given up, or its message lost its consumer."""
@@ -146,9 +151,14 @@ class FileCache:
             self._wake()
         return Reservation(self, size_bytes)
 
-    async def release(self, path: Path) -> None:
-        """Delete a file that is needed no more, and free its bytes. A file that is gone already is fine."""
-        self._file_bytes = max(0, self._file_bytes - await on_disk(_delete, path))
+    def release(self, path: Path) -> None:
+        """Delete a file that is needed no more, and free its bytes. Never raises: what stays is cleaned another day."""
+        try:
+            freed_bytes = _delete(path)
+        except OSError as error:
+            _log.warning("cache_file_not_deleted", error=safe_error_text(error))
+            return
+        self._file_bytes = max(0, self._file_bytes - freed_bytes)
         self._wake()
 
     async def clean(self, now: datetime) -> Cleaned:
