@@ -79,7 +79,7 @@ class _Plain:
 
     def show(self, stages: Sequence[Progress]) -> None:
         self._last = stages
-        if time.monotonic() - self._shown_s >= _PLAIN_EVERY_S:
+        if any(stage.total for stage in stages) and time.monotonic() - self._shown_s >= _PLAIN_EVERY_S:
             self._print()
 
     def _print(self) -> None:
