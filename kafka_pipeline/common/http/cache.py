@@ -28,7 +28,7 @@ import structlog
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.http import partial
 from kafka_pipeline.common.http.edges import on_disk
-from kafka_pipeline.common.observability.redaction import safe_error_text
+from kafka_pipeline.common.http.errors import DownloadError
 
 _log = structlog.get_logger(__name__)
 
@@ -151,12 +151,12 @@ class FileCache:
             self._wake()
         return Reservation(self, size_bytes)
 
-    def release(self, path: Path) -> None:
+    async def release(self, path: Path) -> None:
         """Delete a file that is needed no more, and free its bytes. Never raises: what stays is cleaned another day."""
         try:
-            freed_bytes = _delete(path)
-        except OSError as error:
-            _log.warning("cache_file_not_deleted", error=safe_error_text(error))
+            freed_bytes = await on_disk(_delete, path)
+        except DownloadError as error:
+            _log.warning("cache_file_not_deleted", error=error.text)
             return
         self._file_bytes = max(0, self._file_bytes - freed_bytes)
         self._wake()

@@ -47,8 +47,8 @@ async def test_a_file_counts_what_it_is_until_it_is_released(tmp_path: Path) -> 
         room.commit(25)
     assert cache.used_bytes == 25
 
-    cache.release(path)
-    cache.release(path)
+    await cache.release(path)
+    await cache.release(path)
     assert (cache.used_bytes, path.exists()) == (0, False)
 
 
@@ -58,7 +58,7 @@ async def test_a_file_that_cannot_be_deleted_still_counts(tmp_path: Path) -> Non
     cache = FileCache(tmp_path, 100)
     await cache.start()
 
-    cache.release(folder)
+    await cache.release(folder)
 
     assert cache.used_bytes == 25
 
