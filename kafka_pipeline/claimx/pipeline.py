@@ -25,6 +25,7 @@ from kafka_pipeline.claimx.workers.upload_worker import ClaimXUploadWorker
 from kafka_pipeline.claimx.writers.delta_events import ClaimXEventsWriter
 from kafka_pipeline.claimx.writers.entities import EntityTableWriter
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
+from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.http.cache import FileCache
 from kafka_pipeline.common.http.download import Downloader
 from kafka_pipeline.common.http.guard import Credential, DownloadPolicy, Origin
@@ -192,7 +193,7 @@ class Pipeline:
                 ), self._batched()
             case WorkerKind.ENRICHER:
                 api = await self._stack.enter_async_context(ClaimXApiClient(self._api_settings(), clock=self._clock))
-                await api.check()
+                await self._check_api(api)
                 return ClaimXEnrichmentWorker(
                     topics=self.topics, api=api, writer=entities, store_signed_links=signed_links, clock=self._clock
                 ), self._batched()
@@ -246,6 +247,19 @@ class Pipeline:
             revoke_timeout_s=_revoke_timeout_s(self._config),
             shutdown_timeout_s=self._config.shutdown_timeout_seconds,
         )
+
+    async def _check_api(self, api: ClaimXApiClient) -> None:
+        """Raise PipelineError with a remedy unless the API answers and accepts the token."""
+        try:
+            await api.check()
+        except PipelineError as error:
+            where = self._config.require_claimx_api_url()
+            if error.category is Category.AUTH:
+                variable = self._config.claimx_api_token_env
+                what = f"refuses the token: check the variable {variable}, a newly issued key replaces the old one"
+            else:
+                what = f"does not answer as it should ({error.text}): check claimx_api_url and the network"
+            raise PipelineError(f"the ClaimX API at {where} {what}", error.category) from None
 
     # -- parts ---------------------------------------------------------------------------------------------------
 

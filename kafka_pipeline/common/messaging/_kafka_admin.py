@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from confluent_kafka.admin._metadata import ClusterMetadata
 from confluent_kafka.cimpl import NewTopic as KafkaNewTopic
 
-from kafka_pipeline.common.messaging._kafka_errors import ClientVoice, answer_of, connected, request_error
+from kafka_pipeline.common.messaging._kafka_errors import ADMIN, ClientVoice, answer_of, connected, request_error
 from kafka_pipeline.common.messaging._kafka_settings import KafkaSettings
 from kafka_pipeline.common.messaging.errors import BrokerRefusedError, BrokerUnavailableError
 from kafka_pipeline.common.messaging.protocols import NewTopic, Offsets, Watermarks
@@ -50,13 +50,19 @@ class KafkaAdmin:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
-        self._voice = ClientVoice(settings.client_options, role="admin")
+        self._voice = ClientVoice(settings.client_options, role=ADMIN)
         self._client: AdminClient | None = None
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka-admin")
 
     async def check(self, timeout_s: float) -> None:
         """Return if the cluster answers within the time."""
-        await self._run(partial(self._metadata, timeout_s))
+        try:
+            await self._run(partial(self._metadata, timeout_s))
+        except BrokerUnavailableError:
+            where = self._settings.bootstrap_servers
+            raise BrokerUnavailableError(
+                f"Kafka at {where} does not answer: check kafka_bootstrap_servers and the network"
+            ) from None
 
     async def create_topics(self, topics: Sequence[NewTopic]) -> frozenset[str]:
         """Create those that are missing, wait until the broker shows them, and return their names."""
