@@ -31,7 +31,7 @@ import structlog
 from kafka_pipeline.claimx.api import Answer, ClaimXApi, ClaimXApiSettings, Guard, NotFound, Reply
 from kafka_pipeline.claimx.api_errors import NOT_FOUND, ClaimXApiError, category_of_status
 from kafka_pipeline.claimx.api_metrics import API_CALL_SECONDS, API_CALLS, API_CALLS_SAVED
-from kafka_pipeline.claimx.api_pace import MAX_HONOURED_S, Pace, Sleep, parse_retry_after
+from kafka_pipeline.claimx.api_pace import MAX_HONOURED_S, Pace, Sleep
 from kafka_pipeline.claimx.schemas import wire
 from kafka_pipeline.claimx.shapes import (
     MediaList,
@@ -46,6 +46,7 @@ from kafka_pipeline.claimx.shapes import (
 from kafka_pipeline.claimx.single_flight import Flight, SingleFlight
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.http.retry_after import retry_after_seconds
 
 log = structlog.get_logger(__name__)
 
@@ -300,7 +301,7 @@ class ClaimXApiClient:
         not_before: datetime | None = None
         if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
             now = self._clock.now()
-            retry_after_s = parse_retry_after(response.headers.get("Retry-After"), now)
+            retry_after_s = retry_after_seconds(response.headers.get("Retry-After"), now)
             if retry_after_s is not None:
                 not_before = now + timedelta(seconds=retry_after_s)
                 self._pace.slow_down(retry_after_s)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from kafka_pipeline.common.clock import Clock
@@ -14,22 +12,6 @@ Sleep = Callable[[float], Awaitable[None]]
 
 MAX_HONOURED_S: Final = 60.0
 """Longest pause a Retry-After can impose on the client; a longer one is left to the retry topics."""
-
-_MAX_DIGITS: Final = 9  # a wait of 30 years is as good as any longer one, and int() of a long text is slow
-
-
-def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Read a Retry-After header, seconds or an HTTP date, as seconds from `now`; None if absent or unreadable."""
-    text = (value or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text) if len(text) <= _MAX_DIGITS else float(10**_MAX_DIGITS)
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - now).total_seconds())
 
 
 class Pace:

@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 
 from kafka_pipeline.claimx.api_client import Answer, ClaimXApiClient, ClaimXApiSettings, NotFound
 from kafka_pipeline.claimx.api_errors import ClaimXApiError, category_of_status
-from kafka_pipeline.claimx.api_pace import Pace, parse_retry_after
+from kafka_pipeline.claimx.api_pace import Pace
 from kafka_pipeline.common.failures import Category, PipelineError
 
 TOKEN = "c2FtcGxlOnNlY3JldC1rZXk="
@@ -476,27 +476,6 @@ async def test_retry_after_means_nothing_with_other_statuses(status: int) -> Non
     """[API-6] Only 429 and 503 carry it."""
     error = await error_of(Api(says({}, status, **{"Retry-After": "30"})))
     assert error.not_before is None
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        (None, None),
-        ("", None),
-        ("soon", None),
-        ("-5", None),
-        ("1.5", None),
-        ("0", 0.0),
-        (" 7 ", 7.0),
-        ("9" * 5000, 1e9),
-        ("Mon, 02 Mar 2026 13:00:00 GMT", 0.0),
-        ("Mon, 02 Mar 2026 14:01:00 -0000", 60.0),
-        ("Mon, 99 Mar 2026 14:01:00 GMT", None),
-    ],
-)
-def test_retry_after_is_read_or_ignored_never_raised(header: str | None, seconds: float | None) -> None:
-    """Whatever the header holds is seconds or nothing."""
-    assert parse_retry_after(header, NOW) == seconds
 
 
 async def test_the_rate_limit_spaces_requests_evenly() -> None:
