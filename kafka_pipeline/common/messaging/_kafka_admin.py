@@ -161,9 +161,17 @@ class KafkaAdmin:
             else:
                 created.add(name)
         deadline = time.monotonic() + self._settings.request_timeout_s
-        while not created <= self._topics(client).keys() and time.monotonic() < deadline:
+        while not self._led(client, created) and time.monotonic() < deadline:
             time.sleep(VISIBLE_PAUSE_S)
         return frozenset(created)
+
+    def _led(self, client: AdminClient, topics: set[str]) -> bool:
+        """Tell whether the brokers know these topics and a leader for each partition: before that, none can be used."""
+        found = self._metadata(self._settings.request_timeout_s, client).topics
+        return all(
+            name in found and all(partition.leader >= 0 for partition in found[name].partitions.values())
+            for name in topics
+        )
 
     def _watermarks(
         self, partitions: Collection[TopicPartition], client: AdminClient
