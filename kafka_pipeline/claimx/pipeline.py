@@ -40,6 +40,8 @@ from kafka_pipeline.config import PipelineConfig
 _BROKER_CHECK_S = 10.0
 """Long enough for a slow TLS handshake; a person waits for the answer."""
 
+_CLEAN_EVERY_S = 3_600.0
+
 _HUNG_S = 60.0
 """A loop turns several times a second; a rebalance holds it for half of this at most."""
 
@@ -116,13 +118,15 @@ class Pipeline:
         If one worker fails, the others drain and its error is raised.
         """
         watcher = asyncio.create_task(self._stop_when_idle(stop, exit_when_idle_s), name="idle-watch")
-        loops = [asyncio.create_task(loop.run(stop)) for loop in self._loops]
+        cleaner = asyncio.create_task(self._keep_cache_clean(), name="cache-cleaner")
+        loops = [asyncio.create_task(loop.run(stop), name=loop.name) for loop in self._loops]
         try:
             await asyncio.wait([*loops, watcher], return_when=asyncio.FIRST_EXCEPTION)
         finally:
             stop.set()
             watcher.cancel()
-            results = await asyncio.gather(*loops, watcher, return_exceptions=True)
+            cleaner.cancel()
+            results = await asyncio.gather(*loops, watcher, cleaner, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -149,6 +153,17 @@ class Pipeline:
         finally:
             await admin.close()
         stop.set()
+
+    async def _keep_cache_clean(self) -> None:
+        """Remove forgotten files now and then [WRK-3], but not while the lake is away and uploads wait for it."""
+        while self._cache is not None:
+            if self._lake.healthy:
+                try:
+                    cleaned = await self._cache.clean(self._clock.now())
+                    _log.info("cache_cleaned", files=cleaned.files, freed_bytes=cleaned.freed_bytes)
+                except PipelineError as error:  # the downloads that need the cache say the same, with consequences
+                    _log.warning("cache_not_cleaned", error=error.text)
+            await asyncio.sleep(_CLEAN_EVERY_S)
 
     # -- opening -------------------------------------------------------------------------------------------------
 
