@@ -114,7 +114,7 @@ def test_every_record_is_taken_once_and_keys_keep_their_order(
     assert len(batcher) == 0
     if ordering is Ordering.ARRIVAL:
         assert offsets(taken) == list(range(len(keys)))
-    for key in {b"a", b"b", b"c"}:
+    for key in (b"a", b"b", b"c"):
         assert offsets([each for each in taken if each.record.key == key]) == [
             offset for offset, each in enumerate(keys) if each == key
         ]
