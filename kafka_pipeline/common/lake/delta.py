@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -38,9 +39,6 @@ TRIES = 5
 CONFLICT_PAUSE_SECONDS = 0.05
 """Mean pause before the second round; it doubles with each. Too short, and the same writers collide again."""
 
-LOOKUP_KEYS = 1_000
-"""Keys per read: bounds the length of a condition."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Positioned:
@@ -63,7 +61,10 @@ class Positioned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What one durable write did. `known` rows were in an insert-only table already and stayed as they were."""
+    """What one durable write did.
+
+    `known` rows were in an insert-only table already and stayed as they were. Files are counted for upserts only.
+    """
 
     rows: int = 0
     inserted: int = 0
@@ -168,8 +169,6 @@ class DeltaStore:
                 rows=len(first),
                 inserted=written.inserted,
                 known=len(first) - written.inserted,
-                files_scanned=written.files_scanned,
-                files_skipped=written.files_skipped,
             )
 
         return self._write(spec, attempt)
@@ -295,13 +294,14 @@ class DeltaStore:
             merger = merger.when_matched_update(plan.update_expressions(spec))
         done = merger.when_not_matched_insert(plan.insert_expressions(spec)).execute()
         inserted, updated = done["num_target_rows_inserted"], done["num_target_rows_updated"]
+        counts_files = spec.mode is Mode.UPSERT  # in an insert-only merge deltalake 1.6.6 reports every file as skipped
         return Written(
             rows=data.num_rows,
             inserted=inserted,
             updated=updated,
             known=data.num_rows - inserted - updated,
-            files_scanned=done["num_target_files_scanned"],
-            files_skipped=done["num_target_files_skipped_during_scan"],
+            files_scanned=done["num_target_files_scanned"] if counts_files else 0,
+            files_skipped=done["num_target_files_skipped_during_scan"] if counts_files else 0,
         )
 
     def _known(
@@ -317,13 +317,13 @@ class DeltaStore:
         asked = tuple(dict.fromkeys((*spec.keys, *columns)))
         stored = {f.name for f in table.schema().fields}
         there = [name for name in asked if name in stored]
+        schema = pa.schema([spec.schema.field(name) for name in there])  # the engine answers in view types
+        first = pa.array({key[0] for key in wanted}, type=schema.field(spec.keys[0]).type)
         depths = {len(key) for key in wanted}
         found = []
-        ordered = sorted(wanted)
-        for start in range(0, len(ordered), LOOKUP_KEYS):
-            condition = plan.lookup_condition(spec, ordered[start : start + LOOKUP_KEYS])
-            rows: list[dict[str, Any]] = pa.table(table.scan(columns=there, predicate=condition)).to_pylist()
-            for row in rows:
+        for batch in pa.RecordBatchReader.from_stream(table.scan(there, plan.lookup_condition(spec, wanted))):
+            some = pa.Table.from_batches([batch]).cast(schema)
+            for row in some.filter(pc.is_in(some[spec.keys[0]], value_set=first)).to_pylist():
                 key = tuple(row[name] for name in spec.keys)
                 if any(key[:depth] in wanted for depth in depths):
                     found.append({name: row.get(name) for name in asked})

@@ -30,12 +30,12 @@ CONFLICTS = Counter(
 )
 FILES_SKIPPED = Counter(
     "lake_files_skipped",
-    "Files a merge left unread thanks to key ranges. Low against lake_files_scanned: compact the table in key order.",
+    "Files an upsert left unread thanks to key ranges. Low against lake_files_scanned: compact the table in key order.",
     ["table"],
 )
 FILES_SCANNED = Counter(
     "lake_files_scanned",
-    "Files a merge had to read. High for small batches: compact the table in key order.",
+    "Files an upsert had to read. High for small batches: compact the table in key order.",
     ["table"],
 )
 FLUSH_ROWS = Histogram(

@@ -149,6 +149,21 @@ async def test_rows_that_cannot_go_in_fail_their_caller_alone(lake: LakeWriter, 
     assert lake.healthy
 
 
+async def test_a_refusal_of_rows_ends_an_outage(
+    lake: LakeWriter, store: DeltaStore, things: TableSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lake answered, if only to say that these rows cannot go in: it is there."""
+    answers = [PipelineError("away", Category.TRANSIENT), PipelineError("no", Category.PERMANENT)]
+
+    def answer(spec: TableSpec, rows: Iterable[Row]) -> Written:
+        raise answers.pop(0)
+
+    monkeypatch.setattr(store, "merge", answer)
+    with pytest.raises(PipelineError, match="no"):
+        await lake.table(things).write(_rows("1"))
+    assert lake.healthy
+
+
 async def test_the_unforeseen_is_tried_again_and_then_told(
     lake: LakeWriter, store: DeltaStore, things: TableSpec, pauses: Pauses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
