@@ -29,8 +29,8 @@ from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.http.cache import FileCache
 from kafka_pipeline.common.http.download import Downloader
 from kafka_pipeline.common.http.guard import Credential, DownloadPolicy, Origin
-from kafka_pipeline.common.lake.location import LakeLocation, check_writable
-from kafka_pipeline.common.lake.objects import ObjectStore
+from kafka_pipeline.common.lake.location import LakeLocation
+from kafka_pipeline.common.lake.objects import ObjectStore, check_writable
 from kafka_pipeline.common.lake.writer import LakeWriter
 from kafka_pipeline.common.messaging import Broker, Producer
 from kafka_pipeline.common.runtime.loop import LoopSettings, WorkerLoop

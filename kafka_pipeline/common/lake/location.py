@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,27 +82,11 @@ class LakeLocation:
             for part in ("Tables", "Files"):
                 (Path(self.root) / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unwritable(self, os.strerror(error.errno or 0)) from None
+            raise unwritable(self, os.strerror(error.errno or 0)) from None
 
 
-async def check_writable(location: LakeLocation) -> None:
-    """Write and delete a small file beside tables and files, to learn now and not at the first event.
-
-    Raises PipelineError whose text names the place and the remedy; its category is that of [7.4].
-    """
-    from kafka_pipeline.common.lake.objects import ObjectStore  # noqa: PLC0415 - objects builds on locations
-
-    await asyncio.to_thread(location.prepare)
-    path = f".probe-{uuid.uuid4().hex}"
-    try:
-        store = ObjectStore.at(location)
-        await store.put_bytes(path, b"lake?")
-        await store.delete(path)
-    except PipelineError as error:
-        raise _unwritable(location, error.text, error.category) from None
-
-
-def _unwritable(location: LakeLocation, why: str, category: Category = Category.TRANSIENT) -> PipelineError:
+def unwritable(location: LakeLocation, why: str, category: Category = Category.TRANSIENT) -> PipelineError:
+    """Return the error that names the place, the reason and the remedy."""
     if location.is_local:
         remedy = "set LAKE_URL to a folder that this user may write, or free the disk"
     elif category is Category.AUTH:

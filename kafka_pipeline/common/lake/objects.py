@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import obstore
+import structlog
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.lake.faults import storage_failure
-from kafka_pipeline.common.lake.location import RETRIES, RETRY_SECONDS, LakeLocation
+from kafka_pipeline.common.lake.incoming import Incoming, incoming_of
+from kafka_pipeline.common.lake.location import RETRIES, RETRY_SECONDS, LakeLocation, unwritable
 
 if TYPE_CHECKING:
     from obstore.store import RetryConfig
@@ -26,7 +28,7 @@ CHUNK_BYTES = 8 * 1024 * 1024
 CONCURRENT_PARTS = 4
 """Parts of one file in flight: with CHUNK_BYTES the memory of one upload (I9)."""
 
-_INCOMING = ".incoming"
+_log = structlog.get_logger(__name__)
 
 _RETRIES: RetryConfig = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)}
 
@@ -36,12 +38,14 @@ class ObjectStore:
 
     All methods raise PipelineError by [7.4] and are safe to call concurrently. obstore's local store writes beside the
     target under a longer name, which a name of 255 bytes does not allow: so a local file is written under a name of its
-    own in `.incoming/` and renamed.
+    own in `.incoming/`, beside the root, and renamed; what crashed processes left there is removed when the store is
+    opened.
     """
 
-    def __init__(self, store: Any, *, local: bool) -> None:  # noqa: ANN401 - obstore's stores share no public base class
+    def __init__(self, store: Any, *, prefix: str = "", incoming: Incoming | None = None) -> None:  # noqa: ANN401 - obstore's stores share no public base class
         self._store = store
-        self._local = local
+        self._prefix = prefix
+        self._incoming = incoming
 
     @classmethod
     def from_url(
@@ -51,13 +55,19 @@ class ObjectStore:
         if "://" not in url:
             try:
                 Path(url).mkdir(parents=True, exist_ok=True)
-                return cls(LocalStore(url), local=True)
+                # The waiting place lies beside the folder: what is in it is no file of the lake, not even for a moment.
+                root = Path(url).absolute()
+                incoming = incoming_of(root.parent)
+                left = incoming.remove_abandoned()
+                if left:
+                    _log.info("abandoned_uploads_removed", files=left)
+                return cls(LocalStore(root.parent), prefix=f"{root.name}/", incoming=incoming)
             except (OSError, BaseError) as error:
                 raise storage_failure(error, "opening the folder of the files") from None
         config = cast("Any", dict(options or {}))
         http = cast("Any", {k: v == "true" if k == "allow_http" else v for k, v in (client or {}).items()})
         try:
-            return cls(from_url(url, config=config, client_options=http, retry_config=_RETRIES), local=False)
+            return cls(from_url(url, config=config, client_options=http, retry_config=_RETRIES))
         except (BaseError, ValueError) as error:
             raise storage_failure(error, "opening the store of the files") from None
 
@@ -89,7 +99,7 @@ class ObjectStore:
     async def head(self, path: str) -> int | None:
         """Return the size in bytes, or None if there is no such file."""
         try:
-            return int((await obstore.head_async(self._store, path))["size"])
+            return int((await obstore.head_async(self._store, self._prefix + path))["size"])
         except FileNotFoundError:
             return None
         except (BaseError, OSError, ValueError) as error:
@@ -102,17 +112,33 @@ class ObjectStore:
     async def delete(self, path: str) -> None:
         """Delete the file; that it is gone already is no error."""
         try:
-            await obstore.delete_async(self._store, path)
+            await obstore.delete_async(self._store, self._prefix + path)
         except FileNotFoundError:
             return
         except (BaseError, OSError, ValueError) as error:
             raise storage_failure(error, "deleting a file of the lake") from None
 
     async def _put(self, path: str, what: Path | bytes) -> None:
-        target = f"{_INCOMING}/{uuid.uuid4().hex}" if self._local else path
+        target = self._prefix + path
+        place = self._incoming.new_path() if self._incoming is not None else target
         try:
-            await obstore.put_async(self._store, target, what, chunk_size=CHUNK_BYTES, max_concurrency=CONCURRENT_PARTS)
-            if self._local:
-                await obstore.rename_async(self._store, target, path, overwrite=True)
+            await obstore.put_async(self._store, place, what, chunk_size=CHUNK_BYTES, max_concurrency=CONCURRENT_PARTS)
+            if place != target:
+                await obstore.rename_async(self._store, place, target, overwrite=True)
         except (BaseError, OSError, ValueError) as error:
             raise storage_failure(error, "writing a file of the lake") from None
+
+
+async def check_writable(location: LakeLocation) -> None:
+    """Write and delete a small file beside tables and files, to learn now and not at the first event.
+
+    Raises PipelineError whose text names the place and the remedy; its category is that of [7.4].
+    """
+    await asyncio.to_thread(location.prepare)
+    path = f".probe-{uuid.uuid4().hex}"
+    try:
+        store = ObjectStore.at(location)
+        await store.put_bytes(path, b"lake?")
+        await store.delete(path)
+    except PipelineError as error:
+        raise unwritable(location, error.text, error.category) from None

@@ -40,6 +40,12 @@ THREADS = 8
 """Tables written at once, with reads in between. deltalake runs its own threads below and frees the GIL."""
 
 
+def pause_seconds(failures: int, jitter: float) -> float:
+    """Return the pause after so many failures: doubling from the first to the last, and half of it jittered (0..1)."""
+    longest = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16))
+    return longest * (0.5 + jitter / 2)
+
+
 class TableWriter(Generic[T]):
     """One table's group commit, in threads, with patience.
 
@@ -114,8 +120,7 @@ class TableWriter(Generic[T]):
                 return
             finally:
                 self._started = None
-            pause = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16))
-            await self._sleep(pause * (0.5 + self._jitter() / 2))
+            await self._sleep(pause_seconds(failures, self._jitter()))
 
     def _stalled(self) -> bool:
         return self._started is not None and self._clock.monotonic() - self._started > STALL_SECONDS
@@ -182,8 +187,21 @@ class LakeWriter:
     async def existing(
         self, spec: TableSpec, keys: Collection[Key | Value], columns: Sequence[str] | None = None
     ) -> list[dict[str, Value]]:
-        """Return the rows of these keys; see `DeltaStore.existing`. Does not wait for an outage to end: it raises."""
-        return await self._in_thread(lambda: self._store.existing(spec, keys, columns))
+        """Return the rows of these keys; see `DeltaStore.existing`. While the lake is away it waits, like a write (I7).
+
+        Raises PipelineError, permanent or unknown.
+        """
+        failures = 0
+        while True:
+            try:
+                return await self._in_thread(lambda: self._store.existing(spec, keys, columns))
+            except PipelineError as error:
+                if error.category not in {Category.TRANSIENT, Category.AUTH}:
+                    raise
+                failures += 1
+                metrics.RETRIES.labels(spec.name).inc()
+                _log.warning("lake_not_readable", table=spec.name, category=error.category.value, error=error.text)
+            await self._sleep(pause_seconds(failures, self._jitter()))
 
     @property
     def healthy(self) -> bool:

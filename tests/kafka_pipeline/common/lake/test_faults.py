@@ -14,8 +14,8 @@ from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchEr
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.lake.delta import DeltaStore
 from kafka_pipeline.common.lake.faults import is_conflict, storage_failure
-from kafka_pipeline.common.lake.location import LakeLocation, check_writable
-from kafka_pipeline.common.lake.objects import ObjectStore
+from kafka_pipeline.common.lake.location import LakeLocation
+from kafka_pipeline.common.lake.objects import ObjectStore, check_writable
 from kafka_pipeline.common.lake.tables import TableSpec
 
 SECRET = "sig=CANARY"

@@ -12,8 +12,9 @@ import pytest
 from obstore.store import AzureStore
 
 from kafka_pipeline.common.failures import Category, PipelineError
-from kafka_pipeline.common.lake.location import LakeLocation, check_writable
-from kafka_pipeline.common.lake.objects import CHUNK_BYTES, ObjectStore
+from kafka_pipeline.common.lake.incoming import Incoming, incoming_of
+from kafka_pipeline.common.lake.location import LakeLocation
+from kafka_pipeline.common.lake.objects import CHUNK_BYTES, ObjectStore, check_writable
 
 NAMES = [
     "front door.jpg",
@@ -32,6 +33,10 @@ SIZE = 2 * CHUNK_BYTES + 12_345
 
 def _names(location: LakeLocation, folder: str) -> list[str]:
     return [path.name for path in (Path(location.files) / folder).iterdir()]
+
+
+def _waiting(location: LakeLocation) -> list[Path]:
+    return [path for path in (Path(location.root) / ".incoming").iterdir() if path.suffix != ".lock"]
 
 
 def _bytes(location: LakeLocation, path: str | Path) -> bytes:
@@ -74,7 +79,7 @@ async def test_an_upload_is_complete_and_may_be_repeated(
     for _ in range(2):
         assert await objects.put_file("a/b.bin", upload) == SIZE
     assert _bytes(location, "a/b.bin") == _bytes(location, upload)
-    assert _names(location, ".incoming") == []
+    assert _waiting(location) == []
     shorter = upload.with_name("shorter")
     shorter.write_bytes(b"shorter")
     assert await objects.put_file("a/b.bin", shorter) == 7
@@ -146,7 +151,23 @@ async def test_a_killed_upload_leaves_nothing_at_its_path(objects: ObjectStore, 
     )
     assert killed.returncode == -9
     assert await objects.head("claimx/1/2/video.mp4") is None
-    assert not (Path(location.files) / "claimx").exists()
+    assert _files_below(location.files) == []
+
+
+async def test_what_a_killed_upload_left_is_removed_by_the_next_process(location: LakeLocation) -> None:
+    """Its lock died with it; a process that lives keeps what it is writing."""
+    root = Path(__file__).parents[4]
+    for _ in range(2):
+        subprocess.run(  # noqa: ASYNC221 - nothing else runs here
+            [sys.executable, "-c", KILLED, location.files], env={"PYTHONPATH": str(root)}, check=False, timeout=60
+        )
+    left = _waiting(location)
+    assert len(left) == 1, "the second process removed what the first one left"
+    ours = incoming_of(Path(location.root))
+    being_written = Path(location.root) / ours.new_path()
+    being_written.write_bytes(b"on its way")
+    assert Incoming(Path(location.root)).remove_abandoned() == 1
+    assert _waiting(location) == [being_written]
 
 
 def test_a_large_upload_needs_little_memory(location: LakeLocation, tmp_path: Path) -> None:
@@ -225,7 +246,8 @@ async def test_a_local_lake_is_created_and_checked(tmp_path: Path) -> None:
     for where in (tmp_path / "a" / "lake", (tmp_path / "b" / "lake").as_uri()):
         location = LakeLocation.parse(where)
         await check_writable(location)
-        assert _files_below(location.root) == []
+        assert _files_below(location.files) == []
+        assert _waiting(location) == []
         assert location.delta_options() == {}
 
 

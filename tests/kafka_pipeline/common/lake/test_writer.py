@@ -133,6 +133,26 @@ async def test_an_outage_is_waited_out(
     assert _metric("lake_unavailable", "things") == 0
 
 
+async def test_a_look_up_waits_out_an_outage_too(
+    lake: LakeWriter, store: DeltaStore, things: TableSpec, pauses: Pauses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question asked while the lake is away is answered when it is back, and no record fails for it (I7)."""
+    await lake.table(things).write(_rows("1"))
+    existing, failures = store.existing, [Category.TRANSIENT, Category.AUTH, Category.TRANSIENT]
+
+    def away(*asked: Any) -> list[dict[str, Any]]:
+        if failures:
+            raise PipelineError("reading things failed: OSError", failures.pop())
+        return existing(*asked)
+
+    monkeypatch.setattr(store, "existing", away)
+    assert await lake.existing(things, ["1"], []) == [{"thing_id": "1"}]
+    assert pauses.taken == [0.5, 1, 2]
+    failures.append(Category.PERMANENT)
+    with pytest.raises(PipelineError):
+        await lake.existing(things, ["1"], [])
+
+
 async def test_rows_that_cannot_go_in_fail_their_caller_alone(lake: LakeWriter, things: TableSpec) -> None:
     """The neighbours of the same flush are written; the lake stays healthy."""
     writer = lake.table(things)
