@@ -192,7 +192,7 @@ class DeltaStore:
                     handle.table = self._open(spec)
                 else:
                     handle.table.update_incremental()
-                return self._read(spec, handle.table, wanted, columns or spec.names)
+                return self._read(spec, handle.table, wanted, spec.names if columns is None else columns)
             except TableNotFoundError:
                 handle.table = None
                 return []
