@@ -19,6 +19,7 @@ from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
 from kafka_pipeline.cli.invocation import invocation
 from kafka_pipeline.common.deadletter.record import DeadLetter
 from kafka_pipeline.common.messaging.scan import scan
+from kafka_pipeline.common.observability.logging import configure_logging
 from kafka_pipeline.config import PipelineConfig
 
 app = typer.Typer(help="Look at the dead letters.", no_args_is_help=True)
@@ -51,8 +52,9 @@ def list_(
 ) -> None:
     """Count the dead letters by kind and reason."""
     config = invocation(context).load_config()
+    configure_logging(config.log_format, config.log_level)
     kinds = tuple(DeadLetterKind) if kind is None else (kind,)
-    counts = asyncio.run(_count(config, kinds))
+    counts, where = asyncio.run(_count(config, kinds))
     rows: list[dict[str, object]] = [
         {_Column.KIND.value: each.value, _Column.REASON.value: reason, _Column.COUNT.value: count}
         for (each, reason), count in sorted(counts.items(), key=lambda item: (item[0][0].value, -item[1], item[0][1]))
@@ -60,12 +62,12 @@ def list_(
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     elif not rows:
-        typer.echo("no dead letters")
+        typer.echo(f"no dead letters on {where}")
     else:
         _print(rows)
 
 
-async def _count(config: PipelineConfig, kinds: tuple[DeadLetterKind, ...]) -> Counts:
+async def _count(config: PipelineConfig, kinds: tuple[DeadLetterKind, ...]) -> tuple[Counts, str]:
     topics = Topics.from_config(config)
     kind_of = {topics.dead_letters(kind): kind for kind in kinds}
     broker = open_broker(config, os.environ)
@@ -77,7 +79,7 @@ async def _count(config: PipelineConfig, kinds: tuple[DeadLetterKind, ...]) -> C
                 counts.update((kind_of[record.topic], DeadLetter.parse(record).reason) for record in records)
     finally:
         await broker.close()
-    return counts
+    return counts, broker.description
 
 
 def _print(rows: list[dict[str, object]]) -> None:

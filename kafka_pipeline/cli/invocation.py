@@ -31,6 +31,11 @@ class Invocation:
         """
         return load_config(self.config_file, {**self.overrides, **(overrides or {})}, os.environ)
 
+    def refuse_settings(self, command: str) -> None:
+        """Tell whoever gives settings to a command that has its own. Raises typer.BadParameter."""
+        if self.config_file is not None or self.overrides:
+            raise typer.BadParameter(f"{command} takes no settings: leave --config and --set out")
+
 
 def invocation(context: typer.Context) -> Invocation:
     """Return the global options of the run that a command belongs to."""

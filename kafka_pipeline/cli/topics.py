@@ -15,6 +15,7 @@ from kafka_pipeline.claimx.broker import new_topics, open_broker
 from kafka_pipeline.claimx.topics import Topics
 from kafka_pipeline.cli.errors import ExitCode
 from kafka_pipeline.cli.invocation import invocation
+from kafka_pipeline.common.observability.logging import configure_logging
 from kafka_pipeline.config import PipelineConfig
 
 _CHECK_S = 10.0
@@ -26,8 +27,9 @@ def claimx_topics(
     check: Annotated[bool, typer.Option("--check", help="Create nothing; end with 1 if a topic is missing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """Create the topics that are missing and list them all."""
+    """Create the topics that are missing, and list all."""
     config = invocation(context).load_config()
+    configure_logging(config.log_format, config.log_level)
     rows, where = asyncio.run(_topics(config, create=not check))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
@@ -60,7 +62,8 @@ async def _topics(config: PipelineConfig, *, create: bool) -> tuple[list[dict[st
 
 
 def _print(rows: list[dict[str, object]], where: str) -> None:
-    table = Table(title=f"Topics on {where}", title_justify="left", box=None)
+    typer.echo(f"Topics on {where}:")
+    table = Table(box=None)
     for heading in ("topic", "partitions", "state"):
         table.add_column(heading, justify="right" if heading == "partitions" else "left")
     for row in rows:

@@ -39,27 +39,33 @@ def claimx_all(context: typer.Context, *, exit_when_idle: ExitWhenIdle = None) -
 
 
 def claimx_ingester(context: typer.Context) -> None:
-    """Read raw events: append them to claimx_events, ask for their enrichment."""
+    """Append raw events to the lake.
+
+    Each event is also queued for its enrichment; what is no event goes to the dead letters.
+    """
     _run(context, (WorkerKind.INGESTER,))
 
 
 def claimx_enricher(context: typer.Context) -> None:
-    """Ask the ClaimX API for the facts behind each event: upsert the rows, queue the files."""
+    """Ask the API for rows, and queue the files.
+
+    Each event is enriched by the handler of its type; events of other types are counted and skipped.
+    """
     _run(context, (WorkerKind.ENRICHER,))
 
 
 def claimx_downloader(context: typer.Context) -> None:
-    """Download queued files from their links into the cache."""
+    """Download queued files into the cache."""
     _run(context, (WorkerKind.DOWNLOADER,))
 
 
 def claimx_uploader(context: typer.Context) -> None:
-    """Upload cached files into the lake and its inventory."""
+    """Upload cached files into the lake."""
     _run(context, (WorkerKind.UPLOADER,))
 
 
 def claimx_result_processor(context: typer.Context) -> None:
-    """Bring the final status of every file into the inventory."""
+    """Bring each outcome into the inventory."""
     _run(context, (WorkerKind.RESULT_PROCESSOR,))
 
 

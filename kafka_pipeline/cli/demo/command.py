@@ -14,30 +14,40 @@ from rich.console import Console
 from kafka_pipeline.cli.demo.folder import DemoFolder, Plan, new_run_id
 from kafka_pipeline.cli.demo.progress import progress_view
 from kafka_pipeline.cli.demo.report import print_report
-from kafka_pipeline.cli.demo.run import Interrupted, run_demo
+from kafka_pipeline.cli.demo.run import Interrupted, new_simulator, run_demo
 from kafka_pipeline.cli.errors import CannotStartError, ExitCode
+from kafka_pipeline.cli.invocation import invocation
+from kafka_pipeline.cli.simulate import MAX_LATENCY_MS, believable
 from kafka_pipeline.common.observability.logging import configure_logging
+from kafka_pipeline.config import load_config
 
 _KAFKA_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 _KAFKA_SCRIPT = Path(__file__).parents[3] / "scripts" / "kafka"
 
 
 def demo(
+    context: typer.Context,
     *,
     data_dir: Annotated[Path, typer.Option(help="The demo's folder. Emptied at the start.")] = Path("data/demo"),
     events: Annotated[int, typer.Option(min=1, help="Events to publish, flawed ones included.")] = 1_000,
     projects: Annotated[int, typer.Option(min=1, help="Projects they are about.")] = 100,
     seed: Annotated[int, typer.Option(help="The same seed gives the same world, feed and files.")] = 1,
-    latency_ms: Annotated[float, typer.Option(min=0, help="Mean time the simulated API takes to answer.")] = 20.0,
+    latency_ms: Annotated[
+        float,
+        typer.Option(min=0, max=MAX_LATENCY_MS, help="Mean time the simulated API takes to answer."),
+    ] = 20.0,
     kafka: Annotated[
         bool, typer.Option("--kafka", help=f"Use a real broker: ${_KAFKA_VARIABLE}, or one started by scripts/kafka.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a demo that was stopped or killed.")] = False,
 ) -> None:
-    """Start a simulated ClaimX, publish events, run all workers, and compare the lake with the truth.
+    """See the whole pipeline work, and have it proved.
+
+    Starts a simulated ClaimX, publishes events, runs all workers, and compares the lake with the truth.
 
     Ends with 0 if every row and file is as it must be, with 1 and the first differences if not.
     """
+    invocation(context).refuse_settings("demo")
     folder = DemoFolder(data_dir)
     console = Console()
     with folder.held():
@@ -52,13 +62,16 @@ def demo(
                 kafka_bootstrap_servers=_kafka(console) if kafka else None,
                 run_id=new_run_id(),
             )
+        with believable():
+            simulator = new_simulator(plan)
+        if not resume:
             folder.start_over(plan)
         with folder.log.open("a") as log:
             configure_logging("json", "info", stream=log)
             broker = plan.kafka_bootstrap_servers or "the embedded broker"
             console.print(f"{plan.events:,} events over {plan.projects:,} projects on {broker}, into {folder.path}")
             try:
-                result = uvloop.run(run_demo(folder, plan, progress_view()))
+                result = uvloop.run(run_demo(folder, plan, simulator, progress_view()))
             except Interrupted:
                 console.print("Stopped; everything done so far is kept. --resume goes on from here.")
                 raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -72,6 +85,7 @@ def _kafka(console: Console) -> str:
     """Return the address of a real broker: the one that is named, or one that is started for this."""
     named = os.environ.get(_KAFKA_VARIABLE, "").strip()
     if named:
+        load_config(None, {}, {_KAFKA_VARIABLE: named})
         return named
     if not _KAFKA_SCRIPT.exists():
         raise CannotStartError(f"set {_KAFKA_VARIABLE}: scripts/kafka, which would start a broker, is not here")

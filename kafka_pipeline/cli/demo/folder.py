@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kafka_pipeline.cli.errors import CannotStartError
+from pydantic import TypeAdapter
+
+from kafka_pipeline.cli.errors import CannotStartError, starting
 
 _PLAN = "demo.json"
 _LOCK = "demo.lock"
@@ -52,8 +54,10 @@ class DemoFolder:
     def held(self) -> Iterator[None]:
         """Keep a second demo out of this folder. Raises CannotStartError while one is running in it."""
         self._refuse_foreign()
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / _LOCK).open("w") as lock:
+        with starting("demo"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / _LOCK).open("w")
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -82,10 +86,10 @@ class DemoFolder:
     def plan(self) -> Plan:
         """Read the plan of the demo that was started here. Raises CannotStartError if there is none."""
         try:
-            return Plan(**json.loads((self.path / _PLAN).read_text()))
+            return TypeAdapter(Plan).validate_json((self.path / _PLAN).read_bytes(), strict=True)
         except FileNotFoundError:
             raise CannotStartError(f"nothing to resume in {self.path}: start without --resume") from None
-        except (ValueError, TypeError):
+        except ValueError:
             raise CannotStartError(f"{self.path / _PLAN} cannot be read: start without --resume") from None
 
     def _refuse_foreign(self) -> None:

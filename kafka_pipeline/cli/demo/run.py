@@ -77,12 +77,19 @@ class _Publication:
     published_at: dict[int, datetime] = field(default_factory=dict)
 
 
-async def run_demo(folder: DemoFolder, plan: Plan, view: ProgressView) -> DemoResult:
+def new_simulator(plan: Plan) -> Simulator:
+    """Return the demo's ClaimX, its feed made. Raises ValueError, one readable line, for what cannot be told."""
+    simulator = Simulator(_simulator_settings(plan))
+    simulator.feed()
+    return simulator
+
+
+async def run_demo(folder: DemoFolder, plan: Plan, simulator: Simulator, view: ProgressView) -> DemoResult:
     """Run to the end and verify. Raises Interrupted on the first signal, CannotStartError where a part is missing."""
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         with starting("the simulator"):
-            simulator = await stack.enter_async_context(Simulator(_simulator_settings(plan)))
+            await stack.enter_async_context(simulator)
         plan = _with_ports(plan, simulator)
         folder.save(plan)
         config = demo_config(folder, plan, simulator)
