@@ -1,0 +1,474 @@
+"""Promises of the worker loop, on both brokers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.messaging import (
+    Broker,
+    Message,
+    MessageTooLargeError,
+    NewTopic,
+    ProduceError,
+    Producer,
+    Record,
+    TopicPartition,
+)
+from kafka_pipeline.common.messaging.scan import scan
+from kafka_pipeline.common.runtime.batching import Ordering
+from kafka_pipeline.common.runtime.loop import LoopSettings, WorkerLoop
+from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Skip
+
+PATIENCE_S = 30.0
+FAST = LoopSettings(
+    max_batch_records=1,
+    linger_s=0.0,
+    poll_timeout_s=0.05,
+    commit_interval_s=0.01,
+    shutdown_timeout_s=0.2,
+    produce_retry_initial_s=0.01,
+    produce_retry_max_s=0.02,
+)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+@dataclass(kw_only=True)
+class Scripted:
+    """A processor that does what the test says, record by record, and remembers what it was given."""
+
+    topics: Sequence[str]
+    group: str
+    behave: Callable[[Record], Awaitable[Outcome]]
+    name: str = "scripted"
+    ordering: Ordering = Ordering.KEY
+    batches: list[list[bytes | None]] = field(default_factory=list)
+
+    async def process(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Note the batch, then behave."""
+        self.batches.append([record.value for record in records])
+        return [await self.behave(record) for record in records]
+
+    @property
+    def seen(self) -> list[bytes | None]:
+        """Every value that was processed, in order, repeats included."""
+        return [value for batch in self.batches for value in batch]
+
+
+class SetAside:
+    """Sends failed records to one topic, with the reason as their value."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+
+    def route(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
+        """Return the one message."""
+        reason = outcome.reason or "transient"
+        return (Message(topic=self._topic, key=record.key, value=reason.encode()),)
+
+
+class Moody:
+    """A producer that fails as often as it is told, and can hold an acknowledgement back."""
+
+    def __init__(self, inner: Producer) -> None:
+        self._inner = inner
+        self.failures = 0
+        self.too_large: bytes | None = None
+        self.may_acknowledge = asyncio.Event()
+        self.may_acknowledge.set()
+        self.asked = 0
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Send, once in the mood."""
+        self.asked += 1
+        if self.failures:
+            self.failures -= 1
+            raise ProduceError
+        if any(message.value == self.too_large for message in messages if self.too_large is not None):
+            raise MessageTooLargeError
+        await self._inner.send(messages)
+        await self.may_acknowledge.wait()
+
+    async def close(self) -> None:
+        """Close the real one."""
+        await self._inner.close()
+
+
+class Bench:
+    """One topic of work, one for what follows, one for what is set aside."""
+
+    def __init__(self, broker: Broker, unique: Callable[..., str]) -> None:
+        self.broker = broker
+        self.work, self.next, self.aside = unique("work"), unique("next"), unique("aside")
+        self.group = unique("group")
+        self.partition = TopicPartition(self.work, 0)
+        self.producer = Moody(broker.producer())
+        self.admin = broker.admin()
+
+    async def fill(self, *values: bytes, key: bytes | None = None, headers: tuple[tuple[str, bytes], ...] = ()) -> None:
+        """Write work."""
+        feeder = self.broker.producer()
+        await feeder.send([Message(topic=self.work, key=key, value=value, headers=headers) for value in values])
+        await feeder.close()
+
+    def processor(self, behave: Callable[[Record], Awaitable[Outcome]], **changes: object) -> Scripted:
+        """Return a processor of the work topic."""
+        return Scripted(topics=[self.work], group=self.group, behave=behave, **changes)  # type: ignore[arg-type]
+
+    @asynccontextmanager
+    async def running(self, processor: Scripted, settings: LoopSettings = FAST) -> AsyncIterator[asyncio.Event]:
+        """Run a loop while the context is entered; yields its stop."""
+        stop = asyncio.Event()
+        loop = WorkerLoop(
+            processor,
+            consumer=self.broker.consumer(self.group),
+            producer=self.producer,
+            failures=SetAside(self.aside),
+            settings=settings,
+        )
+        task = asyncio.create_task(loop.run(stop))
+        try:
+            yield stop
+        finally:
+            stop.set()
+            await task
+
+    async def committed(self) -> int:
+        """Return the group's committed offset of the work topic."""
+        return (await self.admin.group_offsets(self.group, [self.partition])).get(self.partition, 0)
+
+    async def commits(self, offset: int) -> None:
+        """Wait until that offset is committed."""
+        async with asyncio.timeout(PATIENCE_S):
+            while await self.committed() < offset:
+                await asyncio.sleep(0.02)
+        assert await self.committed() == offset
+
+    async def read(self, topic: str) -> list[Record]:
+        """Return every record of a topic."""
+        found: list[Record] = []
+        async with aclosing(scan(self.broker, [topic])) as batches:
+            async for batch in batches:
+                found += batch
+        return sorted(found, key=lambda record: record.offset)
+
+    async def values(self, topic: str) -> list[bytes | None]:
+        """Return the values of a topic."""
+        return [record.value for record in await self.read(topic)]
+
+
+@pytest.fixture
+async def bench(broker: Broker, unique: Callable[..., str]) -> AsyncIterator[Bench]:
+    """Give a bench with its topics made, one partition each."""
+    made = Bench(broker, unique)
+    await made.admin.create_topics([NewTopic(name=name, partitions=1) for name in (made.work, made.next, made.aside)])
+    yield made
+    await made.producer.close()
+    await made.admin.close()
+
+
+async def done(_: Record) -> Outcome:
+    """Behave well."""
+    return Done()
+
+
+async def test_nothing_is_committed_past_an_unfinished_record(bench: Bench) -> None:
+    """I1: later records finish first, and wait."""
+    gate = asyncio.Event()
+
+    async def first_one_hangs(record: Record) -> Outcome:
+        if record.offset == 0:
+            await gate.wait()
+        return Done()
+
+    await bench.fill(b"0", b"1", b"2")
+    processor = bench.processor(first_one_hangs)
+    async with bench.running(processor, replace(FAST, shutdown_timeout_s=PATIENCE_S)):
+        await until(lambda: len(processor.seen) == 3)
+        await bench.fill(b"3")
+        await until(lambda: len(processor.seen) == 4)
+        assert await bench.committed() == 0
+        gate.set()
+        await bench.commits(4)
+
+
+async def test_nothing_is_committed_before_what_follows_is_acknowledged(bench: Bench) -> None:
+    """I1: the message is written, its acknowledgement is late; so is the commit."""
+    await bench.fill(b"0")
+    bench.producer.may_acknowledge.clear()
+
+    async def tell(record: Record) -> Outcome:
+        return Done(messages=(Message(topic=bench.next, value=record.value),))
+
+    async with bench.running(bench.processor(tell), replace(FAST, shutdown_timeout_s=PATIENCE_S)):
+        await until(lambda: bench.producer.asked == 1)
+        await bench.fill(b"1")
+        await until(lambda: bench.producer.asked == 2)
+        assert await bench.committed() == 0
+        bench.producer.may_acknowledge.set()
+        await bench.commits(2)
+    assert sorted(map(str, await bench.values(bench.next))) == ["b'0'", "b'1'"]
+
+
+async def test_a_broker_that_takes_nothing_fails_no_record(bench: Bench) -> None:
+    """I7: the same messages are sent again until they are acknowledged; nothing is set aside."""
+    bench.producer.failures = 5
+
+    async def tell(record: Record) -> Outcome:
+        return Done(messages=(Message(topic=bench.next, value=record.value),))
+
+    await bench.fill(b"0")
+    async with bench.running(bench.processor(tell)):
+        await bench.commits(1)
+    assert bench.producer.asked == 6
+    assert await bench.values(bench.next) == [b"0"]
+    assert await bench.values(bench.aside) == []
+
+
+async def test_failed_records_are_set_aside_and_the_others_go_on(bench: Bench) -> None:
+    """Retry and Dead are produced; Skip is passed; what follows a failed record all the same is produced too."""
+    outcomes: Mapping[bytes, Outcome] = {
+        b"skip": Skip(reason="unsupported"),
+        b"retry": Retry(category=Category.TRANSIENT, error_class="E", error_text="t"),
+        b"dead": Dead(
+            reason="malformed", error_class="E", error_text="t", messages=(Message(topic=bench.next, value=b"x"),)
+        ),
+        b"done": Done(),
+    }
+
+    async def behave(record: Record) -> Outcome:
+        return outcomes[record.value or b""]
+
+    await bench.fill(*outcomes)
+    async with bench.running(bench.processor(behave), replace(FAST, max_batch_records=10)):
+        await bench.commits(4)
+    assert await bench.values(bench.aside) == [b"transient", b"malformed"]
+    assert await bench.values(bench.next) == [b"x"]
+
+
+async def test_one_bad_record_never_fails_its_neighbours(bench: Bench) -> None:
+    """A batch that raises is taken apart; only who raises alone is set aside, by what it raises."""
+
+    async def behave(record: Record) -> Outcome:
+        if record.value == b"poison":
+            raise PipelineError("it is poison", Category.PERMANENT, reason="malformed")
+        if record.value == b"bug":
+            raise ZeroDivisionError
+        return Done(messages=(Message(topic=bench.next, value=record.value),))
+
+    await bench.fill(b"a", b"poison", b"b", b"bug", b"c")
+    settings = replace(FAST, max_batch_records=5, linger_s=0.2)
+    async with bench.running(bench.processor(behave), settings):
+        await bench.commits(5)
+    assert await bench.values(bench.next) == [b"a", b"b", b"c"]
+    assert await bench.values(bench.aside) == [b"malformed", b"transient"]
+
+
+async def test_a_message_no_broker_takes_sets_its_own_record_aside(bench: Bench) -> None:
+    """Too large is a fault of that record; its neighbours are produced."""
+    bench.producer.too_large = b"huge"
+
+    async def tell(record: Record) -> Outcome:
+        return Done(messages=(Message(topic=bench.next, value=record.value),))
+
+    await bench.fill(b"a", b"huge", b"b")
+    async with bench.running(bench.processor(tell), replace(FAST, max_batch_records=3)):
+        await bench.commits(3)
+    assert [value for value in await bench.values(bench.next) if value == b"huge"] == []
+    assert set(await bench.values(bench.next)) == {b"a", b"b"}
+    assert await bench.values(bench.aside) == [b"too_large"]
+
+
+async def test_a_key_in_flight_waits_for_itself_and_nobody_else(bench: Bench) -> None:
+    """Records with one key never overlap; other keys pass."""
+    gate = asyncio.Event()
+    running: set[bytes | None] = set()
+    overlaps: list[bytes | None] = []
+
+    async def behave(record: Record) -> Outcome:
+        if record.key in running:
+            overlaps.append(record.key)
+        running.add(record.key)
+        if record.key == b"slow":
+            await gate.wait()
+        running.discard(record.key)
+        return Done()
+
+    await bench.fill(b"s1", b"s2", key=b"slow")
+    await bench.fill(b"o1", b"o2", key=b"other")
+    processor = bench.processor(behave)
+    async with bench.running(processor, replace(FAST, shutdown_timeout_s=PATIENCE_S)):
+        await until(lambda: {b"s1", b"o1", b"o2"} <= set(processor.seen))
+        assert b"s2" not in processor.seen
+        gate.set()
+        await bench.commits(4)
+    assert overlaps == []
+
+
+async def test_batches_start_in_the_order_of_arrival_where_a_worker_needs_it(bench: Bench) -> None:
+    """Whatever finishes first, slices start as they came."""
+
+    async def behave(record: Record) -> Outcome:
+        await asyncio.sleep(0 if record.offset % 2 else 0.01)
+        return Done()
+
+    values = [str(number).encode() for number in range(40)]
+    await bench.fill(*values, key=b"k")
+    processor = bench.processor(behave, ordering=Ordering.ARRIVAL)
+    async with bench.running(processor, replace(FAST, max_batch_records=3)):
+        await bench.commits(40)
+    assert processor.seen == values
+
+
+async def test_what_waits_is_bounded_and_everything_is_done_in_the_end(bench: Bench) -> None:
+    """I9: a worker that stands still holds a bounded number of records, stays in its group, and then goes on."""
+    gate = asyncio.Event()
+
+    async def behave(_: Record) -> Outcome:
+        await gate.wait()
+        return Done()
+
+    await bench.fill(*(str(number).encode() for number in range(300)))
+    settings = replace(FAST, max_in_flight_records=10, max_waiting_records=20, shutdown_timeout_s=PATIENCE_S)
+    processor = bench.processor(behave)
+    consumer = bench.broker.consumer(bench.group)
+    loop = WorkerLoop(
+        processor, consumer=consumer, producer=bench.producer, failures=SetAside(bench.aside), settings=settings
+    )
+    stop = asyncio.Event()
+    task = asyncio.create_task(loop.run(stop))
+    await until(lambda: len(processor.seen) == 10 and len(loop._batcher) == 20)
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+        assert len(loop._batcher) <= 20
+        assert len(processor.seen) == 10
+    gate.set()
+    await bench.commits(300)
+    stop.set()
+    await task
+    assert sorted(processor.seen, key=int) == [str(number).encode() for number in range(300)]  # type: ignore[arg-type]
+
+
+async def test_cleaning_up_comes_after_the_acknowledgement(bench: Bench) -> None:
+    """What is removed afterwards is needed until then."""
+    cleaned: list[int] = []
+    bench.producer.may_acknowledge.clear()
+
+    async def behave(record: Record) -> Outcome:
+        async def clean() -> None:
+            cleaned.append(record.offset)
+
+        return Done(messages=(Message(topic=bench.next, value=b"x"),), cleanup=clean)
+
+    await bench.fill(b"0")
+    async with bench.running(bench.processor(behave), replace(FAST, shutdown_timeout_s=PATIENCE_S)):
+        await until(lambda: bench.producer.asked == 1)
+        assert cleaned == []
+        bench.producer.may_acknowledge.set()
+        await bench.commits(1)
+    assert cleaned == [0]
+
+
+async def test_the_trace_goes_on(bench: Bench) -> None:
+    """[TOP-3] traceparent is carried to everything that follows, dead letters too; one of its own is kept."""
+
+    async def behave(record: Record) -> Outcome:
+        if record.value == b"dead":
+            return Dead(reason="r", error_class="E", error_text="t")
+        own = (("traceparent", b"own"),) if record.value == b"own" else ()
+        return Done(messages=(Message(topic=bench.next, value=record.value, headers=own),))
+
+    await bench.fill(b"done", b"own", b"dead", headers=(("traceparent", b"00-trace"),))
+    async with bench.running(bench.processor(behave)):
+        await bench.commits(3)
+    found = {record.value: record.header("traceparent") for record in await bench.read(bench.next)}
+    assert found == {b"done": b"00-trace", b"own": b"own"}
+    assert [record.header("traceparent") for record in await bench.read(bench.aside)] == [b"00-trace"]
+
+
+async def test_a_stop_commits_what_is_finished_and_the_next_worker_does_the_rest(bench: Bench) -> None:
+    """What hangs is abandoned after the time-out, never committed, and done again by whoever comes."""
+
+    async def third_one_hangs(record: Record) -> Outcome:
+        if record.offset == 2:
+            await asyncio.Event().wait()
+        return Done()
+
+    await bench.fill(b"0", b"1", b"2", b"3")
+    first = bench.processor(third_one_hangs)
+    async with bench.running(first):
+        await until(lambda: len(first.seen) == 4)
+    assert await bench.committed() == 2
+    second = bench.processor(done)
+    async with bench.running(second):
+        await bench.commits(4)
+    assert second.seen == [b"2", b"3"]
+
+
+async def test_a_defect_ends_the_worker_and_commits_nothing_of_its_batch(bench: Bench) -> None:
+    """Our own mistake must not stand still in silence."""
+
+    class Broken:
+        def route(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
+            raise ZeroDivisionError
+
+    async def dead(_: Record) -> Outcome:
+        return Dead(reason="r", error_class="E", error_text="t")
+
+    await bench.fill(b"0")
+    loop = WorkerLoop(
+        bench.processor(dead),
+        consumer=bench.broker.consumer(bench.group),
+        producer=bench.producer,
+        failures=Broken(),
+        settings=FAST,
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(ZeroDivisionError):
+            await loop.run(asyncio.Event())
+    assert await bench.committed() == 0
+
+
+async def test_two_workers_share_the_work_and_lose_none_of_it(broker: Broker, unique: Callable[..., str]) -> None:
+    """A member comes, a member goes: every record is done at least once, and the offsets end at the end."""
+    made = Bench(broker, unique)
+    await made.admin.create_topics(
+        [
+            NewTopic(name=made.work, partitions=4),
+            *(NewTopic(name=name, partitions=1) for name in (made.next, made.aside)),
+        ]
+    )
+
+    async def slowly(_: Record) -> Outcome:
+        await asyncio.sleep(0.005)
+        return Done()
+
+    values = [str(number).encode() for number in range(400)]
+    feeder = broker.producer()
+    first, second = made.processor(slowly), made.processor(slowly)
+    settings = replace(FAST, max_in_flight_records=8, max_waiting_records=40)
+    async with made.running(first, settings):
+        await feeder.send([Message(topic=made.work, key=value, value=value) for value in values[:200]])
+        await until(lambda: len(first.seen) > 10)
+        async with made.running(second, settings):
+            await feeder.send([Message(topic=made.work, key=value, value=value) for value in values[200:]])
+            await until(lambda: len(second.seen) > 10)
+        async with asyncio.timeout(PATIENCE_S):
+            partitions = [TopicPartition(made.work, number) for number in range(4)]
+            while sum((await made.admin.group_offsets(made.group, partitions)).values()) < len(values):
+                await asyncio.sleep(0.05)
+    assert set(first.seen) | set(second.seen) == set(values)
+    await feeder.close()
+    await made.producer.close()
+    await made.admin.close()
