@@ -201,3 +201,14 @@ def _found_in(tree: ast.AST, *, clock: bool) -> set[str]:
 
 def _is_impure(module: str) -> bool:
     return module in IMPURE or module.partition(".")[0] in IMPURE
+
+
+def test_every_test_that_a_document_names_exists() -> None:
+    """A promise in the docs names the test that holds it; a renamed test must be renamed there too."""
+    there = set()
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        there |= set(re.findall(r"def (test_\w+)", path.read_text()))
+    for document in (ROOT / "docs").glob("*.md"):
+        named = set(re.findall(r"`(test_\w+)`", document.read_text()))
+        assert named <= there, f"{document.name}: {sorted(named - there)}"
+    assert "`test_" in (ROOT / "docs" / "design.md").read_text()
