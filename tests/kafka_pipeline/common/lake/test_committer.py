@@ -45,7 +45,7 @@ class Sink:
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - the condition is a property, nobody sets an event for it
+    while not condition():
         await asyncio.sleep(0)
 
 
