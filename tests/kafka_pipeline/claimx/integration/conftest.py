@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask
+from kafka_pipeline.simulator.links import Signer, file_service_link
 from kafka_pipeline.simulator.world import LinkForm, MediaItem, Project
 
 NewEvent = Callable[..., bytes]
+NewTask = Callable[..., ClaimXDownloadTask]
 
 
 @pytest.fixture
@@ -30,3 +34,37 @@ def new_event() -> NewEvent:
 def fetched() -> Callable[[Project], list[MediaItem]]:
     """Return a function that lists the media of a project that have a file behind them."""
     return lambda project: [item for item in project.media if item.link is not LinkForm.NONE]
+
+
+@pytest.fixture
+def new_task() -> NewTask:
+    """Return a function that makes the download task of a media item, its link good for an hour."""
+
+    def task(site: Any, item: MediaItem, **changes: Any) -> ClaimXDownloadTask:
+        origin = f"http://{site.simulator.download_hosts[0]}"
+        now = datetime.now(UTC)
+        link = file_service_link(origin, item.media_id, item.name.link_name, now=now, lifetime_s=3_600)
+        fields = {
+            "media_id": str(item.media_id),
+            "project_id": str(item.project_id),
+            "download_url": link,
+            "blob_path": f"claimx/{item.project_id}/{item.media_id}/{item.safe_file_name}",
+            "file_type": item.name.media_type or "",
+            "expires_at": now + timedelta(hours=1),
+        }
+        return ClaimXDownloadTask(schema_version=1, **(fields | changes))
+
+    return task
+
+
+@pytest.fixture
+def expired_link() -> Callable[[Any, MediaItem], str]:
+    """Return a function that signs a link as the storage does, for a time that is over."""
+
+    def link(site: Any, item: MediaItem) -> str:
+        secret = hashlib.sha256(f"{site.simulator.settings.seed}:storage".encode()).hexdigest()
+        signer = Signer(access_key="SIMULATOR", secret_key=secret)
+        signed_at = datetime.now(UTC) - timedelta(days=2)
+        return signer.presign(site.simulator.download_hosts[1], item.storage_path, now=signed_at, lifetime_s=3_600)
+
+    return link
