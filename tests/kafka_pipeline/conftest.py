@@ -237,6 +237,17 @@ class Running:
 
         await eventually(printed, f"the process prints {text!r}")
 
+    async def made(self, folder: Path, pattern: str) -> None:
+        """Return once it has made a file that matches the pattern."""
+
+        async def there() -> bool:
+            if await asyncio.to_thread(lambda: any(folder.glob(pattern))):
+                return True
+            assert self.process.returncode is None, f"ended without making {pattern}: {self.err.decode()}"
+            return False
+
+        await eventually(there, f"the process makes {pattern}")
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
