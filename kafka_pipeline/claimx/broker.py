@@ -4,41 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kafka_pipeline.claimx.topics import Topics
+from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
 from kafka_pipeline.common.messaging import Broker, BrokerRefusedError, NewTopic
 from kafka_pipeline.common.messaging.embedded import EmbeddedBroker
 from kafka_pipeline.common.messaging.kafka import KafkaBroker, KafkaSettings
 from kafka_pipeline.config import PipelineConfig
 
 _ENVELOPE_BYTES = 64 * 1024
-"""Room for the key and the headers of a dead letter around the largest event we accept."""
+"""Room for key, headers and framing around a value."""
+
+_SET_ASIDE_BYTES = 32 * 2**20
+"""The largest record that can be set aside whole. What the events topic admits is its owner's choice, and may be far
+more than `max_event_bytes`; a dead letter that no broker takes would hold its partition up for ever."""
 
 
 def open_broker(config: PipelineConfig, environ: Mapping[str, str]) -> Broker:
     """Return Kafka where `kafka_bootstrap_servers` is set, else the embedded broker in `data_dir`."""
     if config.kafka_bootstrap_servers is None:
-        return EmbeddedBroker(config.data_dir / "broker" / "broker.db", max_message_bytes=_message_bytes(config))
+        return EmbeddedBroker(config.data_dir / "broker" / "broker.db", max_message_bytes=_dead_letter_bytes(config))
     return KafkaBroker(
         KafkaSettings(
             bootstrap_servers=config.kafka_bootstrap_servers,
             client_options=config.kafka_client_options(environ),
             session_timeout_s=config.kafka_session_timeout_seconds,
             max_poll_interval_s=config.kafka_max_poll_interval_seconds,
-            max_message_bytes=_message_bytes(config),
+            max_message_bytes=_dead_letter_bytes(config),
         )
     )
 
 
 def new_topics(topics: Topics, config: PipelineConfig) -> list[NewTopic]:
-    """Return every topic as it should be created. Dead letters must hold the largest event and its headers."""
+    """Return every topic as it should be created. Dead letters must hold whatever the other topics may."""
+    dead = {topics.dead_letters(kind) for kind in DeadLetterKind}
+    admitted = {name: _dead_letter_bytes(config) if name in dead else _message_bytes(config) for name in topics.all}
     return [
         NewTopic(
             name=name,
             partitions=config.kafka_topic_partitions,
             replication_factor=config.kafka_replication_factor,
-            config={"max.message.bytes": str(_message_bytes(config))},
+            config={"max.message.bytes": str(size_bytes + _ENVELOPE_BYTES)},
         )
-        for name in topics.all
+        for name, size_bytes in admitted.items()
     ]
 
 
@@ -64,3 +70,7 @@ async def ensure_topics(broker: Broker, topics: Topics, config: PipelineConfig) 
 
 def _message_bytes(config: PipelineConfig) -> int:
     return config.max_event_bytes * 2 + _ENVELOPE_BYTES
+
+
+def _dead_letter_bytes(config: PipelineConfig) -> int:
+    return max(_SET_ASIDE_BYTES, _message_bytes(config) + _ENVELOPE_BYTES)
