@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from kafka_pipeline.simulator.vocabulary import DEFAULT_EVENT_TYPES, EVENT_TYPES
+from kafka_pipeline.simulator.vocabulary import EVENT_TYPES
 
 MAX_MEDIA_PER_PROJECT = 40
 """Ids are dealt out per project in blocks of 100: more than twice this would run into the next project's block."""
@@ -27,7 +27,7 @@ class SimulatorSettings:
     events: int = 1000
     duplicate_share: float = 0.03
     malformed_share: float = 0.01
-    event_types: tuple[str, ...] = DEFAULT_EVENT_TYPES
+    event_types: tuple[str, ...] = EVENT_TYPES
     epoch: datetime = datetime(2026, 3, 2, 18, 0, tzinfo=UTC)
     """The newest moment anything in the world happened at. Keep it in the past: an event's master file name counts
     as older than any answer of the API."""

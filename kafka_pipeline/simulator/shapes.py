@@ -28,6 +28,15 @@ _NOT_FACTS = {"master_file_name", "mfn_place", "customer", "address", "team", "c
 _NOT_FACTS |= {"shape", "media_shape", "project_id"}
 
 
+SWITCH_SPELLINGS: dict[Json, bool] = {"false": False, "true": True, 0: False, 1: True}
+"""Ways to send a boolean besides JSON's own, and what each means (settled point 23)."""
+
+
+def stp_enabled(task: Task) -> bool:
+    """Return what the task's answer means by the way it spells its switch."""
+    return SWITCH_SPELLINGS[custom_task(task, "", full=False, bare=True)["stpEnabled"]]
+
+
 def camel(name: str) -> str:
     """Return the camelCase spelling of a snake_case name."""
     head, *tail = name.split("_")
@@ -123,8 +132,11 @@ def _media_item(rng: Random, spelling: str, item: MediaItem, link: str | None) -
     }
 
 
-def custom_task(task: Task, origin: str, *, full: bool) -> Json:
-    """Return the body of GET /customTasks/assignment/{id} [5.5]; form, link and response only where `full`."""
+def custom_task(task: Task, origin: str, *, full: bool, bare: bool = False) -> Json:
+    """Return the body of GET /customTasks/assignment/{id} [5.5]; form, link and response only where `full`.
+
+    Some answers are wrapped in `data`, unless `bare`.
+    """
     rng = Random(f"task:{task.assignment_id}")
     body: dict[str, Json] = {
         "assignmentId": task.assignment_id,
@@ -143,7 +155,7 @@ def custom_task(task: Task, origin: str, *, full: bool) -> Json:
         "status": task.status,
         "pdfProjectMediaId": task.pdf_project_media_id,
         "dateExported": None,
-        "stpEnabled": rng.choice((False, True, "false", 1)),
+        "stpEnabled": rng.choice(tuple(SWITCH_SPELLINGS)),
         "stpStartedDate": None,
         "mfn": None,
         "xactimateExportable": True,
@@ -155,7 +167,7 @@ def custom_task(task: Task, origin: str, *, full: bool) -> Json:
         body["customTask"] = None if task.template is None else _named(task.template)
         body["externalLinkData"] = _external_link(task.external_link, origin)
         body["response"] = {"groups": [_form_response(task)] if task.media_ids else None}
-    return {"data": body} if task.assignment_id % 2 else body
+    return {"data": body} if task.assignment_id % 2 and not bare else body
 
 
 def _external_link(link: ExternalLink | None, origin: str) -> Json:

@@ -1,26 +1,22 @@
 """What the lake must hold at the end, worked out from the world and the feed by sections 8 to 11 and 15 alone.
 
 Nothing of the pipeline is used: a mistake it shares with itself would be no mistake. Each table has one function from
-`Story` to its rows; another table is another function in `_TABLES`.
+`Story` to its rows; `_TABLES` lists them all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from kafka_pipeline.simulator import vocabulary as words
 from kafka_pipeline.simulator.expectation import DayOf, ExpectedFile, ExpectedTable, JsonText, Key, Matcher, Truth
 from kafka_pipeline.simulator.feed import FeedItem, FeedKind
-from kafka_pipeline.simulator.identity import contact_id
-from kafka_pipeline.simulator.links import file_service_path
 from kafka_pipeline.simulator.spelling import FeedEvent
-from kafka_pipeline.simulator.world import Customer, LinkForm, MediaItem, Project, World
-
-Row = dict[str, object]
-
-_AUDIT: Row = {"created_at": Matcher.PRESENT, "updated_at": Matcher.PRESENT}
-"""Audit columns that the schema says are not null [MRG-5]; what they hold is the clock's."""
+from kafka_pipeline.simulator.story import AUDIT, Row, Story
+from kafka_pipeline.simulator.truth_calls import video_collab
+from kafka_pipeline.simulator.truth_forms import external_links, task_templates, tasks
+from kafka_pipeline.simulator.truth_people import contacts, primary_email
+from kafka_pipeline.simulator.world import LinkForm, MediaItem, World
 
 _FROM_EXPORT = (
     *("project_number", "secondary_number", "status", "created_date", "date_of_loss", "type_of_loss", "cause_of_loss"),
@@ -33,54 +29,25 @@ _FROM_ADDRESS = ("street1", "street2", "city", "state_province", "zip_postcode",
 _RESERVED = ("coverages", "contents_task_sent", "xa_autolink_fail", "contents_task_at", "xa_autolink_fail_at")
 _FROM_ITEM = ("media_description", "media_comment", "gps_source", "taken_date", "latitude", "longitude")
 
-COVERED_TYPES = frozenset({words.PROJECT_CREATED}) | words.MEDIA_TYPES | frozenset(words.UNROUTED_TYPES)
-"""Event types whose rows are known here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """World and feed, and what both together bring about."""
-
-    events: tuple[FeedEvent, ...]
-    """Each once, in feed order."""
-    projects: tuple[Project, ...]
-    """Those that a routed event touches [HND-1]."""
-    media: tuple[MediaItem, ...]
-    """All of every project whose media list is read [HND-4]."""
-    api_origin: str
-    storage_origin: str
-
-    def stored_link(self, item: MediaItem) -> str | None:
-        """Return an item's link as tables hold it: without query and fragment [SEC-8]."""
-        match item.link:
-            case LinkForm.NONE:
-                return None
-            case LinkForm.STORAGE:
-                return f"{self.storage_origin}{item.storage_path}"
-            case LinkForm.FILE_SERVICE:
-                return f"{self.api_origin}{file_service_path(item.media_id)}"
-
-    def stored_media(self) -> Iterator[MediaItem]:
-        """Yield the items whose files are fetched."""
-        return (item for item in self.media if item.link is not LinkForm.NONE)
-
 
 def build_truth(world: World, feed: Iterable[FeedItem], *, api_origin: str, storage_origin: str) -> Truth:
     """Return what the lake must hold. Origins are `http://host:port`.
 
-    Reads every expected file once, to know its hash. Raises ValueError for event types whose rows are not known here.
+    Reads every expected file once, to know its hash.
     """
     items = tuple(feed)
     events = tuple(item.event for item in items if item.kind is FeedKind.EVENT and item.event is not None)
-    if unknown := {event.event_type for event in events} - COVERED_TYPES:
-        raise ValueError(f"no rows are known for {', '.join(sorted(unknown))}")
     touched = {event.project_id for event in events if event.event_type in words.ROUTED_TYPES}
     listed = {event.project_id for event in events if event.event_type in words.MEDIA_TYPES}
+    assigned = {event.task_assignment_id for event in events if event.event_type in words.TASK_TYPES}
+    held = {event.video_collaboration_id for event in events if event.event_type in words.VIDEO_TYPES}
     projects = tuple(project for project in world.projects.values() if str(project.project_id) in touched)
     story = Story(
         events=events,
         projects=projects,
         media=tuple(item for project in projects if str(project.project_id) in listed for item in project.media),
+        tasks=tuple(task for project in projects for task in project.tasks if str(task.assignment_id) in assigned),
+        calls=tuple(call for project in projects for call in project.calls if str(call.video_collaboration_id) in held),
         api_origin=api_origin,
         storage_origin=storage_origin,
     )
@@ -143,16 +110,16 @@ def _projects(story: Story) -> Iterator[Row]:
             "master_file_name": project.master_file_name or told.get(project_id),
             "customer_first_name": customer.first_name if customer else None,
             "customer_last_name": customer.last_name if customer else None,
-            "primary_email": _primary_email(customer),
+            "primary_email": primary_email(customer),
             "primary_phone": phone.phone_number if phone else None,
             "primary_phone_country_code": phone.phone_country_code if phone else None,
-            "policyholder_invited_at": None,
-            "policyholder_joined_at": None,
+            "policyholder_invited_at": story.earliest(words.POLICYHOLDER_INVITED, project_id),
+            "policyholder_joined_at": story.earliest(words.POLICYHOLDER_JOINED, project_id),
         }
         row |= {column: getattr(project, column) for column in _FROM_EXPORT}
         row |= {column: getattr(customer, column, None) for column in _FROM_CUSTOMER}
         row |= {column: getattr(address, column, None) for column in _FROM_ADDRESS}
-        yield row | dict.fromkeys(_RESERVED) | _AUDIT
+        yield row | dict.fromkeys(_RESERVED) | AUDIT
 
 
 def _latest_mfn(events: Iterable[FeedEvent]) -> dict[str, str]:
@@ -168,65 +135,6 @@ def _latest_mfn(events: Iterable[FeedEvent]) -> dict[str, str]:
     return {project_id: name for project_id, (_, name) in latest.items()}
 
 
-def _primary_email(customer: Customer | None) -> str | None:
-    if customer is None or not customer.emails:
-        return None
-    chosen = next((email for email in customer.emails if email.primary), customer.emails[0])
-    return chosen.email_address.strip()
-
-
-def _contacts(story: Story) -> Iterator[Row]:
-    """claimx_contacts, sections 9.4 and 10: source A, the policyholder, and source B, the team."""
-    for project in story.projects:
-        project_id = str(project.project_id)
-        shared: Row = {
-            "project_id": project_id,
-            "invite_status": None,
-            "task_assignment_id": None,
-            "video_collaboration_id": None,
-            "created_date": DayOf("created_at"),
-            **_AUDIT,
-        }
-        if project.customer and (row := _policyholder(project_id, project.customer)):
-            yield row | shared
-        for member in project.team:
-            email = (member.user_name or "").strip()
-            if email:
-                yield {
-                    "contact_id": contact_id(project_id=project_id, contact_type="CLAIM_REP", email=email),
-                    "contact_type": "CLAIM_REP",
-                    "contact_email": email,
-                    "first_name": None,
-                    "last_name": None,
-                    "phone_number": None,
-                    "phone_country_code": None,
-                    "is_primary_contact": member.primary_contact,
-                    "master_file_name": member.mfn,
-                    **shared,
-                }
-
-
-def _policyholder(project_id: str, customer: Customer) -> Row | None:
-    email = _primary_email(customer)
-    phone = customer.phones[0] if customer.phones else None
-    full_name = f"{customer.first_name} {customer.last_name}" if customer.first_name else customer.custom_business_name
-    number = phone.phone_number if phone else None
-    made = contact_id(project_id=project_id, contact_type="POLICYHOLDER", email=email, phone=number, name=full_name)
-    if made is None:
-        return None
-    return {
-        "contact_id": made,
-        "contact_type": "POLICYHOLDER",
-        "contact_email": email,
-        "first_name": customer.first_name,
-        "last_name": customer.last_name,
-        "phone_number": number,
-        "phone_country_code": phone.phone_country_code if phone else None,
-        "is_primary_contact": True,
-        "master_file_name": None,
-    }
-
-
 def _media(story: Story) -> Iterator[Row]:
     """claimx_media, section 9.5: when a link expires is the clock's, but that it does is known."""
     for item in story.media:
@@ -239,7 +147,7 @@ def _media(story: Story) -> Iterator[Row]:
             "full_download_link": story.stored_link(item),
             "expires_at": None if item.link is LinkForm.NONE else Matcher.PRESENT,
         }
-        yield row | {column: getattr(item, column) for column in _FROM_ITEM} | _AUDIT
+        yield row | {column: getattr(item, column) for column in _FROM_ITEM} | AUDIT
 
 
 def _attachments(story: Story, hashes: Mapping[int, str]) -> Iterator[Row]:
@@ -262,13 +170,17 @@ def _attachments(story: Story, hashes: Mapping[int, str]) -> Iterator[Row]:
             "error_message": None,
             "downloaded_at": Matcher.PRESENT,
             "created_date": DayOf("created_at"),
-            **_AUDIT,
+            **AUDIT,
         }
 
 
 _TABLES: tuple[tuple[str, tuple[str, ...], Callable[[Story], Iterator[Row]]], ...] = (
     ("claimx_events", ("event_id",), _events),
     ("claimx_projects", ("project_id",), _projects),
-    ("claimx_contacts", ("contact_id", "project_id"), _contacts),
+    ("claimx_contacts", ("contact_id", "project_id"), contacts),
     ("claimx_media", ("media_id",), _media),
+    ("claimx_tasks", ("task_id",), tasks),
+    ("claimx_task_templates", ("template_id", "project_id"), task_templates),
+    ("claimx_external_links", ("link_id",), external_links),
+    ("claimx_video_collab", ("collaboration_id",), video_collab),
 )

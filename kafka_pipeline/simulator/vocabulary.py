@@ -30,4 +30,3 @@ UNROUTED_TYPES = (
 """Known on the feed, stored as events, skipped by the enricher [EVT-1, EVT-2]."""
 
 EVENT_TYPES = tuple(sorted(ROUTED_TYPES)) + UNROUTED_TYPES
-DEFAULT_EVENT_TYPES = (PROJECT_CREATED, PROJECT_FILE_ADDED, PROJECT_MFN_ADDED, *UNROUTED_TYPES)

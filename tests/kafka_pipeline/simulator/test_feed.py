@@ -22,6 +22,12 @@ from kafka_pipeline.simulator.world import LinkForm
 
 DEFAULT = SimulatorSettings()
 
+IDENTITY = (
+    *("event_type", "project_id", "ingested_at", "media_id", "task_assignment_id", "video_collaboration_id"),
+    *("master_file_name", "media_ids"),
+)
+"""What an event's id is made of [EID-2]."""
+
 
 @pytest.fixture(scope="module")
 def feed() -> tuple[FeedItem, ...]:
@@ -100,8 +106,8 @@ def test_what_an_event_means_is_what_its_bytes_say(feed: tuple[FeedItem, ...]) -
             assert event.media_id == str(int(float(body["mediaid"])))
         elif event.event_type == words.PROJECT_FILE_ADDED:
             assert not isinstance(body["mediaid"], int | float) or body["mediaid"] is True
-        facts = {name: getattr(event, name) for name in ("event_type", "project_id", "ingested_at", "media_id")}
-        computed = event_id(**facts, master_file_name=event.master_file_name)
+        facts = {name: getattr(event, name) for name in IDENTITY}
+        computed = event_id(**facts)
         if "eventid" in body:
             given_ids += 1
             assert event.event_id == body["eventid"].strip()

@@ -53,7 +53,7 @@ def test_only_routed_events_make_projects_and_only_media_events_make_media(world
     first = next(project for project in world.projects.values() if project.media)
     project_id = str(first.project_id)
     unrouted = _truth(world, _event("PROJECT_CONVERSATION", project_id))
-    assert [len(table.rows) for table in unrouted.tables.values()] == [1, 0, 0, 0, 0]
+    assert [len(table.rows) for table in unrouted.tables.values()] == [1, *[0] * 8]
     created = _truth(world, _event(words.PROJECT_CREATED, project_id))
     assert [len(created.tables[name].rows) for name in ("claimx_events", "claimx_projects")] == [1, 1]
     assert (len(created.tables["claimx_media"].rows), len(created.files)) == (0, 0)
@@ -100,10 +100,70 @@ def test_a_feed_that_leaves_the_name_open_is_refused(world: World) -> None:
             _truth(world, *items)
 
 
-def test_event_types_without_known_rows_are_refused(world: World) -> None:
-    """Nobody is told that a lake is right where nothing is known of it."""
-    with pytest.raises(ValueError, match="no rows are known for CUSTOM_TASK_ASSIGNED"):
-        _truth(world, _event(words.CUSTOM_TASK_ASSIGNED, "900001", task_assignment_id="8200001"))
+def test_a_task_event_makes_the_rows_of_its_task_alone(world: World) -> None:
+    """Task, form, link and recipient, once however often it is told of; no other task, no media."""
+    task = next(
+        task for project in world.projects.values() for task in project.tasks if task.template and task.external_link
+    )
+    told = [
+        _event(kind, str(task.project_id), task_assignment_id=str(task.assignment_id))
+        for kind in sorted(words.TASK_TYPES)
+    ]
+    truth = _truth(world, *told)
+    counts = {name: len(table.rows) for name, table in truth.tables.items()}
+    assert [counts[f"claimx_{name}"] for name in ("tasks", "task_templates", "external_links", "media")] == [1, 1, 1, 0]
+    [row] = truth.tables["claimx_tasks"].rows.values()
+    assert (row["task_id"], row["template_id"]) == (str(task.assignment_id), str(task.template_id))
+    recipients = [
+        row
+        for row in truth.tables["claimx_contacts"].rows.values()
+        if row["task_assignment_id"] == str(task.assignment_id)
+    ]
+    assert [(row["is_primary_contact"], row["invite_status"]) for row in recipients] == [(False, None)]
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "invited", "joined"),
+    [
+        ([], None, None, None),
+        ([(words.POLICYHOLDER_INVITED, 1), (words.POLICYHOLDER_INVITED, 0)], "INVITED", 0, None),
+        ([(words.POLICYHOLDER_JOINED, 2), (words.POLICYHOLDER_INVITED, 3)], "JOINED", 3, 2),
+    ],
+)
+def test_who_joined_stays_joined_and_the_earliest_times_count(
+    world: World, told: list[tuple[str, int]], status: str | None, invited: int | None, joined: int | None
+) -> None:
+    """[CON-4, MRG-4] In whatever order it is told."""
+    project = next(project for project in world.projects.values() if project.customer and project.customer.emails)
+    project_id = str(project.project_id)
+    events = [_event(kind, project_id, ingested_at=AT + timedelta(days)) for kind, days in told]
+    truth = _truth(world, _event(words.PROJECT_CREATED, project_id), *events)
+    row = truth.tables["claimx_projects"].rows[project_id,]
+    times = [None if days is None else AT + timedelta(days) for days in (invited, joined)]
+    assert [row["policyholder_invited_at"], row["policyholder_joined_at"]] == times
+    statuses = {
+        row["contact_type"]: row["invite_status"]
+        for row in truth.tables["claimx_contacts"].rows.values()
+        if row["project_id"] == project_id
+    }
+    assert statuses["POLICYHOLDER"] == status
+    assert statuses.get("CLAIM_REP") is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "status"),
+    [
+        ([words.VIDEO_COLLABORATION_INVITE_SENT], "INVITED"),
+        ([words.VIDEO_COLLABORATION_COMPLETED, words.VIDEO_COLLABORATION_INVITE_SENT], "COMPLETED"),
+    ],
+)
+def test_a_call_is_as_far_as_its_events_say(world: World, kinds: list[str], status: str) -> None:
+    """[HND-9] The report has no status; a finished call stays finished."""
+    call = next(call for project in world.projects.values() for call in project.calls)
+    ids = {"project_id": str(call.project_id), "video_collaboration_id": str(call.video_collaboration_id)}
+    truth = _truth(world, *(_event(kind, **ids) for kind in kinds))
+    [row] = truth.tables["claimx_video_collab"].rows.values()
+    assert (row["status"], row["claim_id"]) == (status, str(call.project_id))
 
 
 @pytest.mark.parametrize(
