@@ -41,7 +41,7 @@ def _lines(result: DemoResult) -> Iterator[tuple[str, str, str]]:
     malformed = result.dead_letters[DeadLetterKind.EVENTS]
     yield "events in", f"{result.events:,}", ""
     yield "duplicates dropped", f"{result.events - malformed - stored:,}", ""
-    yield "malformed set aside", f"{malformed:,}", "in the dead letters, with the reason"
+    yield "malformed set aside", f"{malformed:,}", "in the dead letters"
     for name, table in report.tables.items():
         yield f"rows in {name}", f"{table.found:,}", "" if table.ok else f"expected {table.expected:,}"
     yield "files", f"{report.files.found:,}", f"{report.file_bytes / 1e6:,.1f} MB"
