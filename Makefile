@@ -69,6 +69,10 @@ fmt: $(VENV)/.package ## Format the code and mend what can be mended without tho
 bench: $(VENV)/.package ## Measure, and print JSON with machine, versions and ratios
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: docs
+docs: $(VENV)/.package ## Write anew what is generated from the code: docs/tables.md
+	@$(BIN)/python -m kafka_pipeline.claimx.writers.docs --write
+
 .PHONY: lock
 lock: | $(BIN)/python ## Pin every dependency anew within pyproject.toml, with hashes
 	@test -x .cache/uv/bin/uv || $(BIN)/python -m venv .cache/uv
