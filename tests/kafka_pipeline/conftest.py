@@ -150,10 +150,13 @@ class Site:
 
 @pytest_asyncio.fixture
 async def new_site(tmp_path: Path, unique: Callable[..., str]) -> AsyncIterator[Callable[..., Awaitable[Site]]]:
-    """Return a function that makes a site; settings of the simulator as keywords, the broker by its address."""
+    """Return a function that makes a site; settings of the simulator as keywords, the broker by its address.
+
+    A `bare` one has no topics yet.
+    """
     async with AsyncExitStack() as stack:
 
-        async def make(kafka_bootstrap: str | None = None, **simulated: Any) -> Site:
+        async def make(kafka_bootstrap: str | None = None, *, bare: bool = False, **simulated: Any) -> Site:
             settings = SimulatorSettings(**{"projects": 8, "media_per_project": 3, "events": 60, **simulated})
             simulator = await stack.enter_async_context(Simulator(settings))
             run = unique("site")
@@ -182,7 +185,8 @@ async def new_site(tmp_path: Path, unique: Callable[..., str]) -> AsyncIterator[
                 }
             site = Site(simulator, load_config(None, changes, {}), changes)
             stack.push_async_callback(site.close)
-            await site.open()
+            if not bare:
+                await site.open()
             return site
 
         yield make
@@ -192,6 +196,18 @@ async def new_site(tmp_path: Path, unique: Callable[..., str]) -> AsyncIterator[
 async def site(request: pytest.FixtureRequest, new_site: Callable[..., Awaitable[Site]]) -> Site:
     """Give a site on a broker of each kind."""
     return await new_site(request.getfixturevalue("kafka_bootstrap") if request.param == "kafka" else None)
+
+
+@pytest_asyncio.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+async def bare_site(request: pytest.FixtureRequest, new_site: Callable[..., Awaitable[Site]]) -> Site:
+    """Give a site without topics, on a broker of each kind."""
+    return await new_site(request.getfixturevalue("kafka_bootstrap") if request.param == "kafka" else None, bare=True)
+
+
+@pytest_asyncio.fixture(params=[pytest.param("kafka", marks=pytest.mark.kafka)])
+async def kafka_site(kafka_bootstrap: str, new_site: Callable[..., Awaitable[Site]]) -> Site:
+    """Give a site on Apache Kafka."""
+    return await new_site(kafka_bootstrap)
 
 
 @pytest_asyncio.fixture

@@ -103,6 +103,10 @@ ADMIN = "admin"
 
 _LEVEL_WARNING = 30
 
+_TOLD_ELSEWHERE = frozenset({"FAIL", "GETPID"})
+"""FAIL comes to the error callback too, with a code. GETPID is a cluster that has just started; it is asked again, and
+a message that is not acknowledged in time says so itself."""
+
 
 def answer_of(error: KafkaException) -> KafkaError:
     """Return the error inside an exception."""
@@ -163,8 +167,7 @@ class ClientVoice:
 
     def log(self, level: int, _format: str, facility: str, client: str, text: str) -> None:
         """Take a log line, as `logging.Logger.log` does: librdkafka's logger protocol."""
-        # FAIL comes to the error callback too, with a code.
-        if level >= _LEVEL_WARNING and facility != "FAIL":
+        if level >= _LEVEL_WARNING and facility not in _TOLD_ELSEWHERE:
             self._say(facility, "kafka_client_log", facility=facility, client=client, text=self.clean(text))
 
     def _on_error(self, error: KafkaError) -> None:
