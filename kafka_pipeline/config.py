@@ -306,6 +306,14 @@ class PipelineConfig(BaseSettings):
             raise ConfigError([Problem(field="claimx_api_url", what="is needed here and not set", remedy=remedy)])
         return self.claimx_api_url
 
+    def require_claimx_api_sender_username(self) -> str:
+        """Return the account that reports are asked for by [API-9]. Raises ConfigError if there is none."""
+        if self.claimx_api_sender_username is None:
+            remedy = "set CLAIMX_API_SENDER_USERNAME to the e-mail of the account that reads the API"
+            what = "is needed here and not set"
+            raise ConfigError([Problem(field="claimx_api_sender_username", what=what, remedy=remedy)])
+        return self.claimx_api_sender_username
+
     @classmethod
     def settings_customise_sources(
         cls,

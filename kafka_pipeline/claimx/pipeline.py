@@ -287,7 +287,7 @@ class Pipeline:
             timeout_s=config.claimx_api_timeout_seconds,
             quick_retries=config.claimx_api_quick_retries,
             rate_limit_per_second=config.claimx_api_rate_limit_per_second,
-            sender_username=config.claimx_api_sender_username,
+            sender_username=config.require_claimx_api_sender_username(),
         )
 
     def _downloader(self) -> Downloader:
@@ -308,10 +308,10 @@ class Pipeline:
     def _file_service_credential(self) -> Credential | None:
         """Return the API token for the origin of the API alone, if both are configured (settled point 19)."""
         config = self._config
-        if config.claimx_api_url is None or config.claimx_api_token_env not in self._environ:
+        if config.claimx_api_url is None or not self._environ.get(config.claimx_api_token_env, "").strip():
             return None
-        headers = {"Authorization": self._api_settings().authorization}
-        return Credential(origin=Origin.parse(config.claimx_api_url), headers=headers)
+        api = ClaimXApiSettings(url=config.claimx_api_url, token=config.claimx_api_token(self._environ))
+        return Credential(origin=Origin.parse(api.url), headers={"Authorization": api.authorization})
 
     async def _shared_cache(self) -> FileCache:
         """Return the process's one cache: downloader and uploader must count the same bytes."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from kafka_pipeline.claimx import monitoring
 from kafka_pipeline.claimx.schemas.inventory import AttachmentRow, AttachmentStatus
 from kafka_pipeline.claimx.schemas.results import ClaimXUploadResult, ResultStatus
 from kafka_pipeline.claimx.schemas.tasks import ClaimXCachedDownload
@@ -96,6 +97,7 @@ class ClaimXUploadWorker:
             await self._put(task, local)
         # Outside the bound: the wait for the commit is the longest step, and the commit wants company.
         await self._writer.write_attachments([_inventory_row(task)])
+        monitoring.FILE_BYTES.observe(task.bytes_downloaded)
         _log.info("file_stored", media_id=task.media_id, project_id=task.project_id, size_bytes=task.bytes_downloaded)
 
     async def _put(self, task: ClaimXCachedDownload, local: Path) -> None:

@@ -116,6 +116,7 @@ class WorkerLoop:
         Raises MessagingError where the broker refuses us, and whatever defect ended a batch: then nothing of that
         batch is committed, and a restart does it again.
         """
+        metrics.RECORDS_IN_FLIGHT.labels(worker=self.name).set(0)
         self._log.info("worker_started", group=self._processor.group, topics=list(self._processor.topics))
         try:
             await self._consumer.subscribe(self._processor.topics, self)

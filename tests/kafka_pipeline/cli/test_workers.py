@@ -1,0 +1,143 @@
+"""The commands that run workers: how they begin, how they end, and that they work as processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from kafka_pipeline.claimx.pipeline import WorkerKind
+from kafka_pipeline.common.messaging import Message
+from kafka_pipeline.simulator.verifier import verify
+
+READY = "partitions_assigned"
+STOPPED = "worker_stopped"
+
+
+async def feed(site: Any) -> None:
+    """Publish the simulator's whole feed."""
+    items = site.simulator.feed()
+    await site.producer.send([Message(topic=site.topics.events, key=item.key, value=item.value) for item in items])
+
+
+async def verified(site: Any) -> None:
+    """Compare the lake with the truth."""
+    report = await asyncio.to_thread(verify, site.lake, site.simulator.truth())
+    assert report.ok, report.differences
+
+
+@pytest.mark.parametrize("kind", WorkerKind)
+async def test_each_worker_starts_and_ends_with_0_on_sigterm(
+    embedded_site: Any, program: Any, kind: WorkerKind
+) -> None:
+    """It joins its group, drains, leaves and says so."""
+    running = await program.start(kind.value, **embedded_site.environ)
+    await running.told(READY)
+    ended = await running.stop(signal.SIGTERM)
+    assert ended.code == 0
+    assert STOPPED in ended.err
+    assert "Traceback" not in ended.err
+
+
+async def test_five_processes_do_what_one_does(site: Any, program: Any) -> None:
+    """One process a worker, on either broker: the lake is the one that the truth describes."""
+    running = [await program.start(kind.value, **site.environ) for kind in WorkerKind]
+    await feed(site)
+    await site.filled(site.topics.downloads_pending, 1)
+    await site.drained(*site.topics.work[:2])
+    await site.drained(site.topics.downloads_pending, site.topics.downloads_cached, site.topics.downloads_results)
+    for each in running:
+        assert (await each.stop(signal.SIGTERM)).code == 0
+    await verified(site)
+
+
+async def test_sigterm_under_load_loses_nothing_and_doubles_nothing(site: Any, program: Any) -> None:
+    """Stopped in the middle, drained, ended with 0; the next process does the rest and ends by itself when idle."""
+    await feed(site)
+    first = await program.start("claimx-all", **site.environ)
+    await site.filled(site.topics.downloads_pending, 3)
+    stopped = await first.stop(signal.SIGTERM)
+    assert stopped.code == 0
+    assert "batches_abandoned" not in stopped.err
+    second = await program.run("claimx-all", "--exit-when-idle", "0.5", **site.environ)
+    assert second.code == 0
+    await verified(site)
+
+
+async def test_a_second_signal_ends_the_process_at_once(new_site: Callable[..., Awaitable[Any]], program: Any) -> None:
+    """Whoever does not want to wait for the drain says so twice."""
+    site = await new_site(latency_ms=5_000.0)
+    await feed(site)
+    async with site.working(WorkerKind.INGESTER):
+        await site.drained(site.topics.events)
+    enricher = await program.start("claimx-enricher", **site.environ)
+    async with asyncio.timeout(60):
+        while site.simulator.calls.total() < 2:  # the first is the check at the start; the next ones take seconds
+            await asyncio.sleep(0.05)
+    enricher.send(signal.SIGTERM)
+    await enricher.told("stopping")
+    assert (await enricher.stop(signal.SIGTERM)).code == 128 + signal.SIGTERM
+
+
+async def test_two_processes_of_one_worker_need_a_real_broker(embedded_site: Any, program: Any) -> None:
+    """On the embedded one the second is refused with a line that says why, and the first works on."""
+    first = await program.start("claimx-ingester", **embedded_site.environ)
+    await first.told(READY)
+    second = await program.run("claimx-ingester", **embedded_site.environ)
+    assert second.code == 2
+    assert "Traceback" not in second.err
+    assert "another process" in second.err.splitlines()[-1]
+    assert (await first.stop()).code == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "changes", "told"),
+    [
+        ("claimx-ingester", {"WORKER_BATCH_RECORDS": "many"}, "worker_batch_records"),
+        ("claimx-ingester", {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "Kafka at 127.0.0.1:1 does not answer"),
+        ("claimx-uploader", {"LAKE_URL": "/dev/null/lake"}, "the lake at /dev/null/lake cannot be written"),
+        ("claimx-downloader", {"CACHE_DIR": "/dev/null/cache"}, "cache"),
+        ("claimx-enricher", {"CLAIMX_API_URL": ""}, "claimx_api_url"),
+        ("claimx-enricher", {"CLAIMX_API_TOKEN": ""}, "CLAIMX_API_TOKEN"),
+        ("claimx-enricher", {"CLAIMX_API_TOKEN": "d3Jvbmc6a2V5"}, "refuses the token"),
+        (
+            "claimx-enricher",
+            {"CLAIMX_API_URL": "http://127.0.0.1:1/api", "ALLOW_PRIVATE_DOWNLOAD_HOSTS": "127.0.0.1:1"},
+            "does not answer",
+        ),
+        ("claimx-all", {"CLAIMX_API_TOKEN": "d3Jvbmc6a2V5"}, "refuses the token"),
+    ],
+)
+async def test_what_is_missing_at_the_start_is_one_line_and_code_2(
+    embedded_site: Any, program: Any, command: str, changes: dict[str, str], told: str
+) -> None:
+    """The part and the remedy are named; no traceback, no token."""
+    ended = await program.run(command, **embedded_site.environ | changes)
+    assert ended.code == 2
+    assert told in ended.problem
+    assert "d3Jvbmc6a2V5" not in ended.err
+
+
+async def test_the_enricher_does_not_start_without_a_sender(embedded_site: Any, program: Any) -> None:
+    """[API-9] Reports name an account; there is no default."""
+    ended = await program.run("claimx-enricher", **embedded_site.environ | {"CLAIMX_API_SENDER_USERNAME": ""})
+    assert ended.code == 2
+    assert "claimx_api_sender_username" in ended.problem
+
+
+async def test_probes_answer_while_a_worker_runs(embedded_site: Any, program: Any, unused_tcp_port: int) -> None:
+    """health_port serves liveness, readiness and the worker's own numbers."""
+    environ = embedded_site.environ | {"HEALTH_PORT": str(unused_tcp_port)}
+    running = await program.start("claimx-ingester", **environ)
+    await running.told(READY)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{unused_tcp_port}") as session:
+        for path in ("/livez", "/readyz"):
+            async with session.get(path) as answer:
+                assert (answer.status, await answer.text()) == (200, "ok\n")
+        async with session.get("/metrics") as answer:
+            assert 'records_in_flight{worker="claimx-ingester"}' in await answer.text()
+    assert (await running.stop()).code == 0
