@@ -9,9 +9,10 @@ from kafka_pipeline.claimx.schemas.results import ClaimXUploadResult, ResultStat
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask, ClaimXEnrichmentTask
 from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
-from kafka_pipeline.common.deadletter.record import DeadLetterRouter
+from kafka_pipeline.common.deadletter.record import DeadLetterRouter, reason_of
 from kafka_pipeline.common.failures import PipelineError
 from kafka_pipeline.common.messaging import Message, Record
+from kafka_pipeline.common.observability import metrics
 from kafka_pipeline.common.runtime.outcomes import Dead, Retry
 
 TaskT = TypeVar("TaskT", ClaimXEnrichmentTask, ClaimXDownloadTask)
@@ -32,6 +33,7 @@ class ClaimXFailureRouter:
 
     def route(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
         """Return the dead letter and, for a file, its `failed_permanent` result [MSG-2]."""
+        metrics.DEAD_LETTERS.labels(kind=self._kind.value, reason=metrics.bounded("reason", reason_of(outcome))).inc()
         match self._kind:
             case DeadLetterKind.EVENTS:
                 return (self._dead_letters.route(record, outcome, attempts=1),)

@@ -33,7 +33,6 @@ __all__ = [
     "RECORDS_IN_FLIGHT",
     "RECORDS_PROCESSED",
     "REDELIVERIES",
-    "RETRIES",
     "SECONDS_BUCKETS",
     "MetricConflictError",
     "MetricKind",
@@ -81,12 +80,6 @@ DEAD_LETTERS: Final = counter(
     meaning="Records sent to the dead letters.",
     remedy="`claimx-dlq inspect` shows them by reason; repair the cause, then replay.",
 )
-RETRIES: Final = counter(
-    "retries_total",
-    labels=("worker", "category"),
-    meaning="Records sent to a retry topic.",
-    remedy="transient: look at the dependency. auth: renew the credential.",
-)
 PRODUCE_FAILURES: Final = counter(
     "produce_failures_total",
     labels=("worker",),
@@ -102,6 +95,6 @@ REDELIVERIES: Final = counter(
 PARTITIONS_PAUSED: Final = gauge(
     "partitions_paused",
     labels=("worker", "cause"),
-    meaning="Partitions that wait: cause is outage, retry_not_due or full.",
-    remedy="outage: a dependency is down, nothing is lost. full: the worker works at its bound.",
+    meaning="Partitions that wait; cause is full: as much is held as may be.",
+    remedy="full for long: the dependency behind the worker is slow or away; nothing is lost.",
 )

@@ -173,11 +173,16 @@ class WorkerLoop:
             if fresh:
                 await self._consumer.pause(fresh)
                 self._paused |= fresh
+            self._count_paused()
             return True
         paused, self._paused = self._paused, frozenset()
         if paused:
             await self._consumer.resume(paused & self._consumer.assignment())
+            self._count_paused()
         return False
+
+    def _count_paused(self) -> None:
+        metrics.PARTITIONS_PAUSED.labels(worker=self.name, cause="full").set(len(self._paused))
 
     def _room(self) -> int:
         """How many records to ask for; while everything is paused none come, whatever is asked."""
@@ -193,8 +198,9 @@ class WorkerLoop:
         deliveries = []
         for record in records:
             generation = self._offsets.begin(record.topic_partition, record.offset)
-            if generation is None:
-                continue  # delivered twice by a rebalance; the first copy is still being worked on
+            if generation is None:  # delivered twice by a rebalance; the first copy is still being worked on
+                metrics.REDELIVERIES.labels(worker=self.name).inc()
+                continue
             deliveries.append(Delivery(record, generation))
         return deliveries
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from prometheus_client import REGISTRY
 
 from kafka_pipeline.claimx.failures import ClaimXFailureRouter
 from kafka_pipeline.claimx.schemas.results import ClaimXUploadResult, ResultStatus
@@ -62,7 +63,10 @@ def test_a_failed_record_is_kept_as_it_was_with_reason_and_place(
     kind: DeadLetterKind, topic: str, value: bytes | None, attempts: int
 ) -> None:
     """[DLQ-1] Bytes and key unchanged; attempts are those made, where the record can tell."""
+    labels = {"kind": kind.value, "reason": "not_found"}
+    before = REGISTRY.get_sample_value("dead_letters_total", labels) or 0
     message, *_ = ClaimXFailureRouter(kind=kind, topics=TOPICS).route(record(topic, value), DEAD)
+    assert REGISTRY.get_sample_value("dead_letters_total", labels) == before + 1
     read = letter(message)
     assert message.topic == f"claimx.dlq.{kind.value}"
     assert (message.value, message.key) == (value, b"k")
