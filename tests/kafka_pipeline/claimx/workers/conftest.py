@@ -142,9 +142,10 @@ def record() -> Callable[..., Record]:
     """Return a function that makes records; their offsets count up."""
     offsets = itertools.count()
 
-    def make(value: bytes | None, *, topic: str = "t", offset: int | None = None) -> Record:
+    def make(value: bytes | None, *, topic: str = "t", partition: int = 0, offset: int | None = None) -> Record:
         at = next(offsets) if offset is None else offset
-        return Record(topic=topic, partition=0, offset=at, key=None, value=value, timestamp_ms=1_772_460_000_000 + at)
+        sent_ms = 1_772_460_000_000 + at
+        return Record(topic=topic, partition=partition, offset=at, key=None, value=value, timestamp_ms=sent_ms)
 
     return make
 
