@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import confluent_kafka
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 from confluent_kafka.admin._metadata import ClusterMetadata
 from confluent_kafka.cimpl import NewTopic as KafkaNewTopic
@@ -52,6 +52,7 @@ class KafkaAdmin:
         self._settings = settings
         self._voice = ClientVoice(settings.client_options, role=ADMIN)
         self._client: AdminClient | None = None
+        self._readers: dict[str, Consumer] = {}
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kafka-admin")
 
     async def check(self, timeout_s: float) -> None:
@@ -86,8 +87,13 @@ class KafkaAdmin:
 
     async def close(self) -> None:
         """Free everything. Safe to call twice."""
-        await asyncio.to_thread(self._executor.shutdown, wait=True)
+        await asyncio.to_thread(self._close)
         self._client = None
+
+    def _close(self) -> None:
+        self._executor.shutdown(wait=True)
+        while self._readers:
+            self._readers.popitem()[1].close()
 
     async def _run(self, call: Callable[[AdminClient], T]) -> T:
         try:
@@ -190,10 +196,30 @@ class KafkaAdmin:
     def _group_offsets(
         self, group: str, partitions: Collection[TopicPartition], client: AdminClient
     ) -> dict[TopicPartition, int]:
-        asked = ConsumerGroupTopicPartitions(group, [_native(partition) for partition in partitions])
-        futures = client.list_consumer_group_offsets([asked], request_timeout=self._settings.request_timeout_s)
-        answer = self._results(client, futures, "offsets of group")[group]
-        return {_ours(found): found.offset for found in answer.topic_partitions if found.offset >= 0}
+        reader = self._reader(group)
+        what = f"offsets of group {group}"
+        reader.poll(0)  # old news
+        try:
+            answer = reader.committed([_native(each) for each in partitions], timeout=self._settings.request_timeout_s)
+        except KafkaException as error:
+            reader.poll(0)  # hear what the error callback has to say
+            raise self._error(client, answer_of(error), what) from None
+        for found in answer:
+            if found.error is not None:
+                raise self._error(client, found.error, what)
+        return {_ours(found): found.offset for found in answer if found.offset >= 0}
+
+    def _reader(self, group: str) -> Consumer:
+        """Return a client that may ask for a group's offsets; it never joins the group.
+
+        Not the admin client's `list_consumer_group_offsets`: librdkafka ends the process with a segmentation fault when
+        the answer to that is "I am not the coordinator", as it is while a group's first offsets or a restart settle
+        (librdkafka issue 5040).
+        """
+        if group not in self._readers:
+            options = self._settings.common() | self._voice.options() | {"group.id": group, "enable.auto.commit": False}
+            self._readers[group] = connected(partial(Consumer, options), self._voice)
+        return self._readers[group]
 
     def _delete_records(self, before: Offsets, client: AdminClient) -> dict[TopicPartition, int]:
         asked = [_native(partition, offset) for partition, offset in before.items()]
