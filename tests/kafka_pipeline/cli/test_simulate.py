@@ -55,14 +55,12 @@ async def test_the_feed_is_written_as_lines_that_are_the_same_for_a_seed(program
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-async def test_numbers_that_make_no_world_are_told_with_code_2(
-    program: Any, arguments: tuple[str, ...], told: str
-) -> None:
+def test_numbers_that_make_no_world_are_told_with_code_2(inside: Any, arguments: tuple[str, ...], told: str) -> None:
     """What is wrong with them is said; nothing begins."""
-    ended = await program.run(*arguments)
-    assert (ended.code, ended.out) == (2, "")
-    assert told in ended.err
-    assert "Traceback" not in ended.err
+    code, out, err = inside(*arguments)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert "Traceback" not in err
 
 
 async def test_a_port_in_use_is_one_line_and_code_2(program: Any, embedded_site: Any) -> None:

@@ -49,8 +49,8 @@ async def test_a_worker_says_which_topics_are_missing_and_how_to_make_them(
     assert "run `kafka-pipeline claimx-topics` to create them" in ended.problem
 
 
-async def test_a_broker_that_does_not_answer_is_one_line_and_code_2(program: Any) -> None:
+def test_a_broker_that_does_not_answer_is_one_line_and_code_2(inside: Any) -> None:
     """Nothing on stdout, so that whoever reads the JSON gets none rather than half of it."""
-    ended = await program.run("claimx-topics", "--json", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
-    assert (ended.code, ended.out) == (2, "")
-    assert "Kafka at 127.0.0.1:1 does not answer" in ended.problem
+    code, out, err = inside("claimx-topics", "--json", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "Kafka at 127.0.0.1:1 does not answer" in err

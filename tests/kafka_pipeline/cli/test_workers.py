@@ -84,21 +84,27 @@ async def test_a_second_signal_ends_the_process_at_once(new_site: Callable[..., 
 
 
 async def test_two_processes_of_one_worker_need_a_real_broker(embedded_site: Any, program: Any) -> None:
-    """On the embedded one the second is refused with a line that says why, and the first works on."""
-    first = await program.start("claimx-ingester", **embedded_site.environ)
-    await first.told(READY)
-    second = await program.run("claimx-ingester", **embedded_site.environ)
+    """On the embedded one the second is refused with one line that says why, and the first does the work."""
+    site = embedded_site
+    first = await program.start("claimx-all", **site.environ)
+    await first.told(READY, times=len(WorkerKind))
+    second = await program.run("claimx-all", **site.environ)
     assert second.code == 2
     assert "Traceback" not in second.err
-    assert "another process" in second.err.splitlines()[-1]
+    (line,) = [line for line in second.err.splitlines() if line.startswith("kafka-pipeline: ")]
+    assert "another process" in line
+    await feed(site)
+    for topic in site.topics.work:
+        await site.drained(topic)
     assert (await first.stop()).code == 0
+    await verified(site)
 
 
 @pytest.mark.parametrize(
     ("command", "changes", "told"),
     [
         ("claimx-ingester", {"WORKER_BATCH_RECORDS": "many"}, "worker_batch_records"),
-        ("claimx-ingester", {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "Kafka at 127.0.0.1:1 does not answer"),
+        ("claimx-all", {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "Kafka at 127.0.0.1:1 does not answer"),
         ("claimx-uploader", {"LAKE_URL": "/dev/null/lake"}, "the lake at /dev/null/lake cannot be written"),
         ("claimx-downloader", {"CACHE_DIR": "/dev/null/cache"}, "cache"),
         ("claimx-enricher", {"CLAIMX_API_URL": ""}, "claimx_api_url"),
@@ -120,6 +126,30 @@ async def test_what_is_missing_at_the_start_is_one_line_and_code_2(
     assert ended.code == 2
     assert told in ended.problem
     assert "d3Jvbmc6a2V5" not in ended.err
+
+
+BROKEN = {
+    "a bad value": ({"DELTA_FLUSH_SECONDS": "soon"}, "delta_flush_seconds"),
+    "no broker": ({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "Kafka at 127.0.0.1:1 does not answer"),
+    "a broken broker file": ({"DATA_DIR": "/dev/null/data"}, "/dev/null/data"),
+    "no lake": ({"LAKE_URL": "/dev/null/lake"}, "the lake at /dev/null/lake cannot be written"),
+}
+
+
+@pytest.mark.parametrize("cause", BROKEN)
+def test_no_worker_starts_without_what_all_of_them_need(
+    inside: Callable[..., tuple[int, str, str]], cause: str
+) -> None:
+    """Each of the five, and all in one: the same line from each, under its own name, and code 2."""
+    changes, told = BROKEN[cause]
+    environ = {"CLAIMX_API_URL": "http://127.0.0.1:1/api", "CLAIMX_API_TOKEN": "d3Jvbmc6a2V5"} | changes
+    environ |= {"CLAIMX_API_SENDER_USERNAME": "tests@example.com", "ALLOW_PRIVATE_DOWNLOAD_HOSTS": "127.0.0.1:1"}
+    for command in [kind.value for kind in WorkerKind] + ["claimx-all"]:
+        code, out, err = inside(command, **environ)
+        assert (code, out) == (2, "")
+        (line,) = err.splitlines()
+        assert line.startswith("kafka-pipeline: ")
+        assert told in line
 
 
 async def test_the_enricher_does_not_start_without_a_sender(embedded_site: Any, program: Any) -> None:
