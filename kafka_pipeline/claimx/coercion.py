@@ -82,6 +82,12 @@ def _time(value: object) -> datetime:
     return EPOCH + timedelta(microseconds=math.floor(_exact(value) * 1000))
 
 
+def _strict_email(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise CoercionError("an e-mail is text")
+    return strict_id(value)
+
+
 def _strict_datetime(value: object) -> datetime | None:
     return None if value is None or _blank(value) else utc_from(value)
 
@@ -180,6 +186,14 @@ def _strict_text_list(value: object) -> list[str] | None:
 def to_id(value: object, field: str = "") -> str | None:
     """Return an id as text [CNV-1]; null, with a warning, where the value cannot be one."""
     return _tolerant(strict_id, value, field)
+
+
+def to_email(value: object, field: str = "") -> str | None:
+    """Return an e-mail, trimmed; null, with a warning, for what is no text.
+
+    A contact's id is made of its e-mail [CON-1], and no later answer would take back the contact that a number makes.
+    """
+    return _tolerant(_strict_email, value, field)
 
 
 def to_text(value: object, field: str = "") -> str | None:

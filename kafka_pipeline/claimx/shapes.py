@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
-from kafka_pipeline.claimx.coercion import to_bool, to_id, to_text
+from kafka_pipeline.claimx.coercion import to_bool, to_email, to_id, to_text
 from kafka_pipeline.common.failures import Category, PipelineError
 
 JsonObject: TypeAlias = Mapping[str, object]
@@ -111,6 +111,11 @@ class TaskAssignment:
     template: JsonObject = field(default_factory=dict)
     link: JsonObject = field(default_factory=dict)
 
+    @property
+    def assignment_id(self) -> str | None:
+        """The id in the answer."""
+        return to_id(self.task.get("assignmentId"), "assignmentId")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class VideoCall:
@@ -138,7 +143,7 @@ def read_project_export(body: object) -> ProjectExport:
         primary_phone_country_code=phone.get("phoneCountryCode"),
         team=tuple(
             TeamMember(
-                user_name=to_id(member.get("userName"), "userName"),
+                user_name=to_email(member.get("userName"), "userName"),
                 primary_contact=to_bool(member.get("primaryContact"), "primaryContact"),
                 mfn=to_id(member.get("mfn"), "mfn"),
             )
@@ -255,9 +260,9 @@ def _recordings(entry: JsonObject) -> tuple[str, ...]:
 
 
 def _primary_email(entries: list[JsonObject]) -> str | None:
-    addressed = [entry for entry in entries if to_id(entry.get("emailAddress"), "emailAddress") is not None]
+    addressed = [entry for entry in entries if to_email(entry.get("emailAddress"), "emailAddress") is not None]
     chosen = _best(addressed, lambda entry: to_bool(entry.get("primary"), "primary") is True)
-    return to_id(chosen.get("emailAddress"), "emailAddress")
+    return to_email(chosen.get("emailAddress"), "emailAddress")
 
 
 def _best(entries: list[JsonObject], wanted: Callable[[JsonObject], bool]) -> JsonObject:

@@ -15,6 +15,7 @@ from typing import ClassVar, Final, Protocol
 
 import structlog
 
+from kafka_pipeline.claimx import monitoring
 from kafka_pipeline.claimx.api import ClaimXApi
 from kafka_pipeline.claimx.handlers.results import (
     NO_ROWS,
@@ -25,6 +26,7 @@ from kafka_pipeline.claimx.handlers.results import (
     NotFoundError,
     Origin,
     Rows,
+    WrongAnswerError,
 )
 from kafka_pipeline.claimx.schemas.rows import Row
 from kafka_pipeline.claimx.schemas.tasks import ClaimXEnrichmentTask
@@ -44,6 +46,7 @@ __all__ = [
     "Origin",
     "RowWriter",
     "Rows",
+    "WrongAnswerError",
     "youngest",
 ]
 
@@ -96,6 +99,9 @@ class EventHandler(ABC):
             groups.setdefault(getattr(task, self.batch_key or "") if grouped else index, []).append(index)
         answers = await asyncio.gather(
             *(self._contained([tasks[index] for index in indices], api) for indices in groups.values())
+        )
+        monitoring.CALLS_SAVED.labels(how="grouped").inc(
+            sum(len(indices) - 1 for key, indices in groups.items() if key is not None)
         )
         results: dict[int, HandlerResult] = {}
         for indices, answer in zip(groups.values(), answers, strict=True):

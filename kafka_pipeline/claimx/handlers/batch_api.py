@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from datetime import datetime
 
+from kafka_pipeline.claimx import monitoring
 from kafka_pipeline.claimx.api import ClaimXApi, Reply
 from kafka_pipeline.claimx.shapes import MediaList, ProjectExport, TaskAssignment, VideoCall
 from kafka_pipeline.common.failures import PipelineError
@@ -33,6 +34,8 @@ class BatchApi:
                 except PipelineError as error:
                     known = error
                 self._projects[project_id] = known
+            else:
+                monitoring.CALLS_SAVED.labels(how="remembered").inc()
         if isinstance(known, PipelineError):
             raise known
         return known

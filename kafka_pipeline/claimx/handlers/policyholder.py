@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from kafka_pipeline.claimx.api import ClaimXApi, NotFound
+from kafka_pipeline.claimx.api import ClaimXApi
 from kafka_pipeline.claimx.handlers.base import (
     NO_ROWS,
     EventHandler,
     Failed,
     HandlerResult,
-    NotFoundError,
     Origin,
     Rows,
     youngest,
@@ -21,6 +20,7 @@ from kafka_pipeline.claimx.handlers.policyholder_rows import (
     contact_of_payload,
     policyholder_time_row,
 )
+from kafka_pipeline.claimx.handlers.project import ask_project
 from kafka_pipeline.claimx.handlers.project_rows import policyholder_of, project_rows
 from kafka_pipeline.claimx.schemas.entities import ContactRow
 from kafka_pipeline.claimx.schemas.tasks import ClaimXEnrichmentTask
@@ -59,8 +59,6 @@ class PolicyholderHandler(EventHandler):
         return results
 
     async def _read(self, tasks: Sequence[ClaimXEnrichmentTask], api: ClaimXApi) -> tuple[Rows, ContactRow | None]:
-        reply = await api.get_project(tasks[-1].project_id, as_of=youngest(tasks))
-        if isinstance(reply, NotFound):
-            raise NotFoundError("project")
-        origin = Origin.of(tasks[-1], reply.requested_at)
-        return project_rows(reply.value, origin), policyholder_of(reply.value, origin)
+        answer = await ask_project(api, tasks[-1].project_id, as_of=youngest(tasks))
+        origin = Origin.of(tasks[-1], answer.requested_at)
+        return project_rows(answer.value, origin), policyholder_of(answer.value, origin)

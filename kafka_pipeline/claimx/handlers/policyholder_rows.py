@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pydantic.alias_generators import to_camel
 
-from kafka_pipeline.claimx.coercion import observation_time, to_datetime, to_id, to_int, to_text
+from kafka_pipeline.claimx.coercion import observation_time, to_datetime, to_email, to_int, to_text
 from kafka_pipeline.claimx.schemas.contact_id import ContactType, contact_id, full_name
 from kafka_pipeline.claimx.schemas.entities import ContactRow, InviteStatus, ProjectRow
 from kafka_pipeline.claimx.schemas.events import EventType
@@ -36,7 +36,7 @@ def person_in(payload: Mapping[str, object] | None) -> Person:
     """Read the person out of a payload: camelCase or snake_case, at the top or in an object of its own [CON-3]."""
     emails = ("email", "email_address", "invitee_email", "user_email", "policyholder_email")
     return Person(
-        email=next((text for value in _values(payload, *emails) if (text := to_id(value, "email"))), None),
+        email=next((text for value in _values(payload, *emails) if (text := to_email(value, "email"))), None),
         first_name=_first_text(payload, "first_name") or _first_text(payload, "name"),
         last_name=_first_text(payload, "last_name"),
         phone=_first_text(payload, "phone", "phone_number"),

@@ -6,28 +6,43 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from kafka_pipeline.claimx.api import ClaimXApi, NotFound
+from kafka_pipeline.claimx.api import Answer, ClaimXApi, NotFound
 from kafka_pipeline.claimx.handlers.base import (
     EventHandler,
     HandlerResult,
     NotFoundError,
     Origin,
     Rows,
+    WrongAnswerError,
     youngest,
 )
 from kafka_pipeline.claimx.handlers.project_rows import project_rows
 from kafka_pipeline.claimx.schemas.tasks import ClaimXEnrichmentTask
+from kafka_pipeline.claimx.shapes import ProjectExport
 
 
 async def read_project(api: ClaimXApi, task: ClaimXEnrichmentTask, *, as_of: datetime | None = None) -> Rows:
     """Return the rows of the event's project: itself and contacts A and B [HND-3]; for the pre-flight [HND-1].
 
-    Raises PipelineError (section 7.2), NotFoundError for a project that the service does not know.
+    Raises as `ask_project` does.
     """
-    reply = await api.get_project(task.project_id, as_of=as_of or task.created_at)
+    answer = await ask_project(api, task.project_id, as_of=as_of or task.created_at)
+    return project_rows(answer.value, Origin.of(task, answer.requested_at))
+
+
+async def ask_project(api: ClaimXApi, project_id: str, *, as_of: datetime) -> Answer[ProjectExport]:
+    """Return the export of the project that was asked for; an id may be missing in it, but not be another one.
+
+    Raises PipelineError (section 7.2), NotFoundError for a project that the service does not know, WrongAnswerError.
+    """
+    reply = await api.get_project(project_id, as_of=as_of)
     if isinstance(reply, NotFound):
         raise NotFoundError("project")
-    return project_rows(reply.value, Origin.of(task, reply.requested_at))
+    if not reply.value.project:
+        raise WrongAnswerError("the answer holds no project")
+    if reply.value.project_id not in {None, project_id}:
+        raise WrongAnswerError("the answer is about another project")
+    return reply
 
 
 class ProjectHandler(EventHandler):

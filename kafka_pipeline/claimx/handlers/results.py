@@ -150,6 +150,16 @@ class NotFoundError(PipelineError):
         super().__init__(f"{what} not found", Category.PERMANENT, reason=NOT_FOUND)
 
 
+class WrongAnswerError(PipelineError):
+    """The answer is about nothing, or about something else than what was asked for: asked for again, later.
+
+    Written, it would be taken for the thing itself, and a project that has a row is not fetched again [HND-1].
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, Category.TRANSIENT)
+
+
 class MissingIdError(PipelineError):
     """The event lacks the id that its handler needs [EVT-7]."""
 

@@ -12,6 +12,7 @@ from kafka_pipeline.claimx.handlers.base import (
     MissingIdError,
     NotFoundError,
     Origin,
+    WrongAnswerError,
     youngest,
 )
 from kafka_pipeline.claimx.handlers.task_rows import task_rows
@@ -32,6 +33,10 @@ class TaskHandler(EventHandler):
         reply = await api.get_custom_task(assignment_id, as_of=youngest(tasks))
         if isinstance(reply, NotFound):
             raise NotFoundError("task")
+        if not reply.value.task:
+            raise WrongAnswerError("the answer holds no task")
+        if reply.value.assignment_id not in {None, assignment_id}:
+            raise WrongAnswerError("the answer is about another task")
         last = tasks[-1]
         rows = task_rows(
             reply.value,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from kafka_pipeline.claimx.coercion import to_id, to_text
+import structlog
+
+from kafka_pipeline.claimx.coercion import to_email, to_id, to_text
 from kafka_pipeline.claimx.handlers.project_rows import same_names
 from kafka_pipeline.claimx.handlers.results import Origin, Rows
 from kafka_pipeline.claimx.links import without_query
 from kafka_pipeline.claimx.schemas.contact_id import ContactType, contact_id, full_name
 from kafka_pipeline.claimx.schemas.entities import ContactRow, ExternalLinkRow, TaskRow, TaskTemplateRow
 from kafka_pipeline.claimx.shapes import JsonObject, TaskAssignment
+
+_log = structlog.get_logger(__name__)
 
 _TASK_COLUMNS: Final = (
     *("task_name", "form_id", "form_response_id", "assignee_id", "assignor_id", "status", "mfn", "date_assigned"),
@@ -35,7 +39,7 @@ def task_rows(answer: TaskAssignment, assignment_id: str, origin: Origin, *, sto
     """
     task, template, link = answer.task, answer.template, answer.link
     project_id = to_id(task.get("projectId"), "projectId") or origin.project_id
-    task_id = to_id(task.get("assignmentId"), "assignmentId") or assignment_id
+    task_id = answer.assignment_id or assignment_id
     template_id = to_id(task.get("taskId"), "taskId")
 
     def stored(value: object, name: str) -> str | None:
@@ -66,20 +70,30 @@ def task_rows(answer: TaskAssignment, assignment_id: str, origin: Origin, *, sto
 def _templates(
     template: JsonObject, template_id: str | None, project_id: str, origin: Origin
 ) -> tuple[TaskTemplateRow, ...]:
+    """Return the form, if the answer shows it whole.
+
+    A form is inserted once and never changed, so a column that a crooked answer spoils would stay empty for good: such
+    an answer inserts none, and the next sound one does. What the answer leaves out is null [API-10].
+    """
     identity = to_id(template.get("taskId"), "taskId") or template_id
     if not template or identity is None:
         return ()
-    row = TaskTemplateRow.model_validate(
-        {
-            **same_names(template, _TEMPLATE_COLUMNS),
-            **origin.audit(),
-            "template_id": identity,
-            "project_id": project_id,
-            "is_default": template.get("default"),
-            "allow_resubmit": template.get("allowReSubmit"),
-        }
-    )
+    told = {
+        **same_names(template, _TEMPLATE_COLUMNS),
+        "is_default": template.get("default"),
+        "allow_resubmit": template.get("allowReSubmit"),
+    }
+    row = TaskTemplateRow.model_validate({**told, **origin.audit(), "template_id": identity, "project_id": project_id})
+    kept = row.to_row()
+    spoiled = [name for name, value in told.items() if kept[name] is None and _says_something(value)]
+    if spoiled or all(kept[name] is None for name in told):
+        _log.warning("template_not_stored", template_id=identity, project_id=project_id, spoiled=spoiled)
+        return ()
     return (row,)
+
+
+def _says_something(value: object) -> bool:
+    return value not in (None, "", [], {}) and not (isinstance(value, str) and not value.strip())
 
 
 def _links(
@@ -103,7 +117,7 @@ def _links(
 
 def _recipient(link: JsonObject, project_id: str, task_id: str, origin: Origin) -> ContactRow | None:
     """Return contact C, the person whom the form was sent to; None where nothing identifies one."""
-    email = to_id(link.get("email"), "email")
+    email = to_email(link.get("email"), "email")
     first, last, phone = (to_text(link.get(name), name) for name in ("firstName", "lastName", "phone"))
     name = full_name(first, last)
     identity = contact_id(project_id, ContactType.POLICYHOLDER, email=email, phone=phone, name=name)

@@ -88,6 +88,12 @@ class ClaimXEnrichmentWorker:
                 monitoring.ENRICHED.labels(event_type="other", outcome="skipped").inc()
         results = await self._enrich(routed)
         await self._writer.write(Rows.together(result.rows for result in results.values()))
+        # Known means that the row is durable: the project's later events rely on it.
+        self._known_projects.add(
+            result.task.project_id
+            for result in results.values()
+            if result.failed is None and result.task.event_type == EventType.PROJECT_CREATED.value
+        )
         files = await self._files_to_fetch(results.values())
         for index, result in results.items():
             outcomes[index] = self._outcome(result, files)
@@ -113,11 +119,6 @@ class ClaimXEnrichmentWorker:
         )
         for indices, answer in zip(shares.values(), answers, strict=True):
             results.update(zip(indices, answer, strict=True))
-        self._known_projects.add(
-            result.task.project_id
-            for result in results.values()
-            if result.failed is None and result.task.event_type == EventType.PROJECT_CREATED.value
-        )
         return results
 
     async def _ensure_projects_exist(self, tasks: Sequence[ClaimXEnrichmentTask], api: ClaimXApi) -> dict[str, Failed]:
@@ -149,17 +150,29 @@ class ClaimXEnrichmentWorker:
     # -- writing -------------------------------------------------------------------------------------------------
 
     async def _files_to_fetch(self, results: Iterable[HandlerResult]) -> set[File]:
-        """Return the files of the batch that are neither stored nor queued a short while ago [HND-5]."""
-        found = {_file(task) for result in results for task in result.downloads}
-        fresh = {file for file in found if file not in self._queued}
-        stored = await self._writer.stored_media([media_id for media_id, _ in fresh])
+        """Return the files of the batch that are neither stored nor queued a short while ago [HND-5].
+
+        Nor those that belong to another project, which showed them first: a file has one row, one place and one
+        project, and would else be fetched again with every event of either [settled point 22]. The rows of the batch
+        must be durable by now: the table knows who was first, also among several enrichers.
+        """
+        found = {_file(task): task.project_id for result in results for task in result.downloads}
+        fresh = {file: project_id for file, project_id in found.items() if file not in self._queued}
+        media_ids = {media_id for media_id, _ in fresh}
+        stored, belongs_to = await asyncio.gather(
+            self._writer.stored_media(media_ids), self._writer.media_projects(media_ids)
+        )
+        own = {file for file, project_id in fresh.items() if belongs_to.get(file[0], project_id) == project_id}
         wanted = {
             (media_id, blob_path)
-            for media_id, blob_path in fresh
+            for media_id, blob_path in own
             if media_id not in stored or not stored[media_id].holds(blob_path)
         }
+        if len(own) < len(fresh):
+            _log.warning("media_of_another_project", files=len(fresh) - len(own))
         monitoring.DOWNLOADS_QUEUED.labels(decision="queued_before").inc(len(found) - len(fresh))
-        monitoring.DOWNLOADS_QUEUED.labels(decision="already_stored").inc(len(fresh) - len(wanted))
+        monitoring.DOWNLOADS_QUEUED.labels(decision="of_another_project").inc(len(fresh) - len(own))
+        monitoring.DOWNLOADS_QUEUED.labels(decision="already_stored").inc(len(own) - len(wanted))
         monitoring.DOWNLOADS_QUEUED.labels(decision="queued").inc(len(wanted))
         return wanted
 
@@ -187,8 +200,18 @@ class ClaimXEnrichmentWorker:
 async def _read_project(task: ClaimXEnrichmentTask, api: ClaimXApi) -> Rows | Failed:
     try:
         return await read_project(api, task)
-    except PipelineError as error:
-        return Failed.of(error)
+    except Exception as error:  # noqa: BLE001 - one project never fails the events of another [HND-1, HND-10]
+        failure = Failed.of(error)
+        level = "error" if failure.category is Category.UNKNOWN else "warning"
+        getattr(_log, level)(
+            "project_not_fetched",
+            project_id=task.project_id,
+            event_id=task.event_id,
+            category=failure.category.value,
+            reason=failure.reason,
+            error=failure.error_text,
+        )
+        return failure
 
 
 def _label(failed: Failed | None) -> str:

@@ -22,7 +22,7 @@ from kafka_pipeline.claimx.schemas.entities import (
 )
 from kafka_pipeline.claimx.schemas.inventory import AttachmentRow, AttachmentStatus
 from kafka_pipeline.claimx.schemas.rows import LinkColumn, Row
-from kafka_pipeline.claimx.writers.tables import ATTACHMENTS, EVENTS, PROJECTS, TABLES
+from kafka_pipeline.claimx.writers.tables import ATTACHMENTS, EVENTS, MEDIA, PROJECTS, TABLES
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.lake.tables import DATE, TableSpec
 from kafka_pipeline.common.lake.writer import LakeWriter
@@ -145,6 +145,14 @@ class EntityTableWriter:
         """Return what the inventory knows, by media id [HND-5]. Raises PipelineError if it cannot be read."""
         found = await self._lake.existing(ATTACHMENTS, media_ids, StoredMedia._fields)
         return {row["media_id"]: StoredMedia(*(row[name] for name in StoredMedia._fields)) for row in found}
+
+    async def media_projects(self, media_ids: Collection[str]) -> dict[str, str]:
+        """Return the project that each file belongs to: the first whose list showed it [settled point 22].
+
+        By media id, of those that have a row. Raises PipelineError if the table cannot be read.
+        """
+        found = await self._lake.existing(MEDIA, media_ids, ["project_id"])
+        return {row["media_id"]: row["project_id"] for row in found}
 
     def _stamped(
         self, table_name: str, spec: TableSpec, rows: Sequence[Row | Mapping[str, object]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kafka_pipeline.claimx.handlers.base import HandlerResult, NotFoundError, Origin
+from kafka_pipeline.claimx.handlers.base import HandlerResult, NotFoundError, Origin, WrongAnswerError
 from kafka_pipeline.claimx.handlers.project import ProjectHandler, read_project
 from kafka_pipeline.claimx.handlers.project_rows import project_rows
 from kafka_pipeline.claimx.schemas.entities import ProjectRow
@@ -194,6 +194,30 @@ async def test_an_unknown_project_is_permanent_and_says_not_found(api: Any, cont
     assert (category_of(result), reason_of(result), len(result.rows)) == (Category.PERMANENT, "not_found", 0)
     with pytest.raises(NotFoundError):
         await read_project(api, event("PROJECT_FILE_ADDED"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, {}, [], {"data": None}, {"project": {}, "companyName": "Example Mutual"}, {"message": "maintenance"}],
+    ids=str,
+)
+async def test_an_answer_without_a_project_is_asked_for_again(api: Any, context: Any, event: Any, answer: Any) -> None:
+    """A row made of nothing would keep the project from ever being fetched by the pre-flight [HND-1]."""
+    api.project = answer or {"data": answer}
+    [result] = await ProjectHandler(context).handle_batch([event("PROJECT_CREATED")], api)
+    assert (category_of(result), len(result.rows)) == (Category.TRANSIENT, 0)
+    with pytest.raises(WrongAnswerError, match="the answer holds no project"):
+        await read_project(api, event("PROJECT_FILE_ADDED"))
+
+
+async def test_an_answer_about_another_project_is_not_taken_for_this_one(api: Any, context: Any, event: Any) -> None:
+    """It would leave the event's own project without a row, and count as success."""
+    api.project["data"]["project"]["projectId"] = 900002
+    [result] = await ProjectHandler(context).handle_batch([event("PROJECT_CREATED")], api)
+    assert (category_of(result), len(result.rows)) == (Category.TRANSIENT, 0)
+    api.project["data"]["project"]["projectId"] = None
+    [result] = await ProjectHandler(context).handle_batch([event("PROJECT_CREATED")], api)
+    assert [row.project_id for row in result.rows.projects] == ["900001"], "a missing id is the event's (9.3)"
 
 
 async def test_the_answer_must_be_as_young_as_the_youngest_event(api: Any, context: Any, event: Any) -> None:

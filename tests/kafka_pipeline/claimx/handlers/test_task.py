@@ -185,6 +185,63 @@ async def test_an_event_without_a_task_id_is_permanent_and_asks_nothing(api: Any
     assert api.calls == [("task", "8200001")]
 
 
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({}, "the answer holds no task"),
+        ([], "the answer holds no task"),
+        ({"data": None}, "the answer holds no task"),
+        ({"assignmentId": 8200002, "status": "COMPLETED"}, "the answer is about another task"),
+    ],
+)
+async def test_an_answer_that_is_not_the_task_is_asked_for_again(
+    api: Any, context: Any, event: Any, answer: Any, why: str
+) -> None:
+    """Nothing of it is written; an answer without an id is taken for the task that was asked for (9.6)."""
+    api.task = answer or {"data": answer}
+    [result] = await TaskHandler(context).handle_batch(
+        [event("CUSTOM_TASK_ASSIGNED", task_assignment_id="8200001")], api
+    )
+    assert (category_of(result), len(result.rows)) == (Category.TRANSIENT, 0)
+    assert result.failed is not None
+    assert result.failed.error_text == why
+    api.task = {"status": "COMPLETED"}
+    [result] = await TaskHandler(context).handle_batch(
+        [event("CUSTOM_TASK_ASSIGNED", task_assignment_id="8200001")], api
+    )
+    assert [row.task_id for row in result.rows.tasks] == ["8200001"]
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [{"name": {"text": "Contents form"}}, {"enabled": "maybe"}, {"modifiedDate": ["2026-01-15"]}, {"compId": True}],
+    ids=str,
+)
+def test_a_form_that_the_answer_spoils_waits_for_a_sound_answer(api: Any, spoiled: dict[str, Any]) -> None:
+    """It is inserted once and never changed: what is spoiled then would stay empty. The task itself is written."""
+    api.task["customTask"].update(spoiled)
+    rows = task_rows(read_task_assignment(api.task), "8200001", ORIGIN)
+    assert (len(rows.tasks), rows.task_templates) == (1, ())
+
+
+@pytest.mark.parametrize(("left_out", "stored"), [({"description", "modifiedBy"}, 1), ({"taskId"}, 1), (None, 0)])
+def test_what_a_form_leaves_out_is_null(api: Any, left_out: set[str] | None, stored: int) -> None:
+    """[API-10] Absent, null and empty are one; but a form of which nothing is told is none."""
+    for name in api.task["customTask"]:
+        if left_out is None and name != "taskId":
+            api.task["customTask"][name] = None
+        elif left_out is not None and name in left_out:
+            api.task["customTask"][name] = {}
+    assert len(task_rows(read_task_assignment(api.task), "8200001", ORIGIN).task_templates) == stored
+
+
+def test_an_e_mail_is_text(api: Any) -> None:
+    """[CON-1] A number is nobody's address, and the contact that it would make would stay for good."""
+    api.task["externalLinkData"].update(email=12345, phone="(555) 010-0142")
+    [contact] = task_rows(read_task_assignment(api.task), "8200001", ORIGIN).contacts
+    assert (contact.contact_email, contact.contact_id) == (None, "2624d9a5-68b0-57c5-86ff-4db102757972")
+
+
 @pytest.mark.parametrize("kind", ["CUSTOM_TASK_ASSIGNED", "CUSTOM_TASK_COMPLETED"])
 async def test_an_unknown_task_is_not_found(api: Any, context: Any, event: Any, kind: str) -> None:
     """[7.2] 404 on a task."""
