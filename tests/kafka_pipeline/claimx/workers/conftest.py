@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from deltalake import DeltaTable
 from kafka_pipeline.claimx.api import Answer, NotFound
 from kafka_pipeline.claimx.api_errors import ClaimXApiError
 from kafka_pipeline.claimx.schemas.events import parse_event
+from kafka_pipeline.claimx.schemas.rows import Row
 from kafka_pipeline.claimx.schemas.tasks import ClaimXEnrichmentTask
 from kafka_pipeline.claimx.shapes import read_media_list, read_project_export
 from kafka_pipeline.claimx.topics import Topics
 from kafka_pipeline.claimx.writers.delta_events import ClaimXEventsWriter
 from kafka_pipeline.claimx.writers.entities import EntityTableWriter
-from kafka_pipeline.common.failures import Category
+from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.lake.location import LakeLocation
 from kafka_pipeline.common.lake.writer import LakeWriter
 from kafka_pipeline.common.messaging import Record
@@ -37,6 +39,8 @@ class Api:
         self.names: dict[str, str] = {}
         self.failing: dict[str, Category] = {}
         self.unknown: set[str] = set()
+        self.broken: set[str] = set()
+        """Projects whose answer makes the reader stumble, in a way that nobody foresaw."""
         self._sent_at = datetime(2026, 3, 2, 18, 0, tzinfo=UTC)
 
     async def get_project(self, project_id: str, *, as_of: datetime | None = None) -> Any:
@@ -78,6 +82,8 @@ class Api:
         self._sent_at += timedelta(seconds=1)
         if project_id in self.failing:
             raise ClaimXApiError("it fails", self.failing[project_id], method="GET", endpoint="/x", status=500)
+        if project_id in self.broken:
+            raise KeyError(project_id)
         if project_id in self.unknown:
             return NotFound(requested_at=self._sent_at)
         return Answer(value=read(), requested_at=self._sent_at)
@@ -97,6 +103,47 @@ class Table:
         """Return the rows of a table, none if there is no such table."""
         path = str(self._root / "Tables" / name)
         return DeltaTable(path).to_pyarrow_table().to_pylist() if DeltaTable.is_deltatable(path) else []
+
+
+class WatchedWriter(EntityTableWriter):
+    """The entity tables; names the look-ups for projects, fails as often as it is told, and can hold writes back."""
+
+    def __init__(self, lake: LakeWriter) -> None:
+        super().__init__(lake)
+        self.looked_up: list[set[str]] = []
+        self.failures = 0
+        self.called = asyncio.Event()
+        self.free = asyncio.Event()
+        self.free.set()
+
+    async def existing_projects(self, project_ids: Collection[str]) -> set[str]:
+        """Look, and say so."""
+        self.looked_up.append(set(project_ids))
+        return await super().existing_projects(project_ids)
+
+    async def write(self, rows: Iterable[Row]) -> None:
+        """Write, unless told otherwise."""
+        self.called.set()
+        await self.free.wait()
+        if self.failures:
+            self.failures -= 1
+            raise PipelineError("these rows cannot go in", Category.PERMANENT)
+        await super().write(rows)
+
+
+class ToldClock:
+    """A clock that stands until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        """Return what was told."""
+        return self.time
+
+    def monotonic(self) -> float:
+        """Return seconds."""
+        return self.time.timestamp()
 
 
 @pytest.fixture
@@ -129,6 +176,18 @@ async def lake(tmp_path: Path) -> AsyncIterator[LakeWriter]:
 def entities(lake: LakeWriter) -> EntityTableWriter:
     """Return the entity tables of the lake."""
     return EntityTableWriter(lake)
+
+
+@pytest.fixture
+def watched(lake: LakeWriter) -> WatchedWriter:
+    """Return a writer that can be watched."""
+    return WatchedWriter(lake)
+
+
+@pytest.fixture
+def clock() -> ToldClock:
+    """Return the worker's clock."""
+    return ToldClock()
 
 
 @pytest.fixture

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from kafka_pipeline.claimx.schemas.inventory import AttachmentRow, AttachmentStatus
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask
 from kafka_pipeline.claimx.topics import Topics
 from kafka_pipeline.claimx.workers.enrichment_worker import ClaimXEnrichmentWorker
 from kafka_pipeline.claimx.writers.entities import EntityTableWriter
-from kafka_pipeline.common.failures import Category
+from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Skip
 
 New = Callable[..., Any]
+
+
+@pytest.fixture
+def watched_worker(topics: Topics, api: Any, watched: Any, clock: Any) -> ClaimXEnrichmentWorker:
+    """Return a worker on that writer and clock."""
+    return ClaimXEnrichmentWorker(topics=topics, api=api, writer=watched, clock=clock)
 
 
 @pytest.fixture
@@ -30,6 +38,11 @@ def queued(outcomes: Sequence[Outcome]) -> list[str]:
     """Return the media ids of the download tasks that follow, failed events included."""
     messages = [message for outcome in outcomes if not isinstance(outcome, Skip) for message in outcome.messages]
     return [ClaimXDownloadTask.from_bytes(message.value).media_id for message in messages]
+
+
+def counts(name: str, label: str, *values: str) -> list[float]:
+    """Return a counter's samples."""
+    return [REGISTRY.get_sample_value(name, {label: value}) or 0.0 for value in values]
 
 
 async def acknowledge(outcomes: Sequence[Outcome]) -> None:
@@ -74,7 +87,13 @@ async def test_a_project_with_a_row_is_not_fetched(
 
 
 @pytest.mark.parametrize(
-    ("category", "outcome"), [(Category.TRANSIENT, Retry), (Category.AUTH, Retry), (Category.PERMANENT, Dead)]
+    ("category", "outcome"),
+    [
+        (Category.TRANSIENT, Retry),
+        (Category.AUTH, Retry),
+        (Category.CIRCUIT_OPEN, Retry),
+        (Category.PERMANENT, Dead),
+    ],
 )
 async def test_a_project_that_cannot_be_fetched_fails_its_own_events_alone(
     worker: ClaimXEnrichmentWorker, api: Any, task: New, rows: New, category: Category, outcome: type[Outcome]
@@ -83,7 +102,127 @@ async def test_a_project_that_cannot_be_fetched_fails_its_own_events_alone(
     api.failing["2"] = category
     outcomes = await worker.process([task("PROJECT_FILE_ADDED", project) for project in (1, 2, 3)])
     assert [type(each) for each in outcomes] == [Done, outcome, Done]
+    assert isinstance(outcomes[1], Retry | Dead)
+    assert outcomes[1].reason == category.value
+    assert not isinstance(outcomes[1], Retry) or outcomes[1].category is category
     assert {row["project_id"] for row in rows("claimx_projects")} == {"1", "3"}
+
+
+async def test_the_pre_flight_looks_once_and_asks_for_what_is_missing(
+    watched_worker: ClaimXEnrichmentWorker, watched: Any, worker: ClaimXEnrichmentWorker, api: Any, task: New
+) -> None:
+    """[HND-1, HND-2] One look at the table for all projects, one call per missing one; later, neither."""
+    await worker.process([task("PROJECT_CREATED", project) for project in (1, 2)])
+    api.calls.clear()
+    batch = [task("PROJECT_FILE_ADDED", project) for project in (1, 2, 3, 4)] * 3
+    before = counts("claimx_preflight_projects_total", "found", "memory", "table", "api")
+    await watched_worker.process(batch)
+    assert watched.looked_up == [{"1", "2", "3", "4"}]
+    assert {asked for asked in api.calls.items() if asked[0][0] == "project"} == {
+        (("project", "3"), 1),
+        (("project", "4"), 1),
+    }
+    after = counts("claimx_preflight_projects_total", "found", "memory", "table", "api")
+    assert [new - old for old, new in zip(before, after, strict=True)] == [0, 2, 2]
+    await watched_worker.process(batch)
+    assert len(watched.looked_up) == 1
+    assert api.count("project") == 2
+    assert counts("claimx_preflight_projects_total", "found", "memory", "table", "api")[0] == after[0] + 4
+
+
+async def test_a_created_project_is_left_to_its_handler(
+    watched_worker: ClaimXEnrichmentWorker, watched: Any, api: Any, task: New, rows: New
+) -> None:
+    """[HND-1] No look-up, one call, also with other events of the project in the batch; then it is known."""
+    api.files["1"] = ["71"]
+    await watched_worker.process([task("PROJECT_FILE_ADDED", 1), task("PROJECT_CREATED", 1)])
+    await watched_worker.process([task("PROJECT_FILE_ADDED", 1)])
+    assert watched.looked_up == []
+    assert api.count("project") == 1
+    assert [row["project_id"] for row in rows("claimx_projects")] == ["1"]
+
+
+async def test_a_known_project_is_looked_up_again_after_half_an_hour(
+    watched_worker: ClaimXEnrichmentWorker, watched: Any, clock: Any, api: Any, task: New
+) -> None:
+    """[HND-2] In the table; its row is still there, so the API is not asked."""
+    for minutes, lookups in ((0, 1), (29, 1), (1, 2)):
+        clock.time += timedelta(minutes=minutes)
+        await watched_worker.process([task("PROJECT_FILE_ADDED", 1)])
+        assert len(watched.looked_up) == lookups
+    assert api.count("project") == 1
+
+
+@pytest.mark.parametrize("event_type", ["PROJECT_CREATED", "PROJECT_FILE_ADDED"])
+async def test_a_project_that_could_not_be_fetched_is_not_known(
+    worker: ClaimXEnrichmentWorker, api: Any, task: New, rows: New, event_type: str
+) -> None:
+    """[HND-1] The next event of the project asks again."""
+    api.failing["1"] = Category.TRANSIENT
+    [failed] = await worker.process([task(event_type, 1)])
+    assert isinstance(failed, Retry)
+    api.failing.clear()
+    assert isinstance((await worker.process([task("PROJECT_FILE_ADDED", 1)]))[0], Done)
+    assert [row["project_id"] for row in rows("claimx_projects")] == ["1"]
+
+
+@pytest.mark.parametrize("event_type", ["PROJECT_CREATED", "PROJECT_FILE_ADDED"])
+async def test_a_project_whose_row_could_not_be_written_is_not_known(
+    watched_worker: ClaimXEnrichmentWorker, watched: Any, task: New, rows: New, event_type: str
+) -> None:
+    """[HND-1] Known means that the row is durable: else the project's later events would be done without it."""
+    watched.failures = 1
+    with pytest.raises(PipelineError, match="cannot go in"):
+        await watched_worker.process([task(event_type, 1)])
+    await watched_worker.process([task("PROJECT_FILE_ADDED", 1)])
+    assert [row["project_id"] for row in rows("claimx_projects")] == ["1"]
+
+
+@pytest.mark.parametrize("event_type", ["PROJECT_CREATED", "PROJECT_FILE_ADDED"])
+async def test_what_nobody_foresaw_fails_the_events_of_its_project_alone(
+    worker: ClaimXEnrichmentWorker, api: Any, task: New, event_type: str
+) -> None:
+    """[HND-10] Raised in a handler or in the pre-flight: it is reported, and the neighbours need no second call."""
+    api.broken.add("2")
+    outcomes = await worker.process([task(event_type, project) for project in (1, 2, 3)])
+    assert [type(each) for each in outcomes] == [Done, Retry, Done]
+    assert isinstance(outcomes[1], Retry)
+    assert outcomes[1].category is Category.UNKNOWN
+    assert api.count("project") == 3
+
+
+async def test_a_failed_pre_flight_is_logged(worker: ClaimXEnrichmentWorker, api: Any, task: New) -> None:
+    """Without it nobody would learn which project keeps its events waiting."""
+    api.failing["2"] = Category.AUTH
+    with capture_logs() as logs:
+        await worker.process([task("PROJECT_FILE_ADDED", project) for project in (1, 2, 2)])
+    [entry] = [entry for entry in logs if entry["event"] == "project_not_fetched"]
+    assert (entry["project_id"], entry["category"], entry["log_level"]) == ("2", "auth", "warning")
+
+
+async def test_outcomes_wait_for_their_rows(
+    watched_worker: ClaimXEnrichmentWorker, watched: Any, api: Any, task: New, rows: New
+) -> None:
+    """(I1) While rows are on their way there is no outcome, so nothing is committed."""
+    api.files["1"] = ["71"]
+    watched.free.clear()
+    batch = asyncio.create_task(watched_worker.process([task("PROJECT_CREATED", 1), task("PROJECT_FILE_ADDED", 1)]))
+    await watched.called.wait()
+    assert not batch.done()
+    assert rows("claimx_media") == rows("claimx_projects") == []
+    watched.free.set()
+    assert [type(outcome) for outcome in await batch] == [Done, Done]
+    assert len(rows("claimx_media")) == len(rows("claimx_projects")) == 1
+
+
+async def test_a_file_event_of_a_project_that_nobody_knows_is_not_found(
+    worker: ClaimXEnrichmentWorker, api: Any, task: New
+) -> None:
+    """[7.2] The pre-flight names it as the handler does, and its file list is not asked for."""
+    api.unknown.add("2")
+    outcomes = await worker.process([task("PROJECT_FILE_ADDED", 2), task("PROJECT_MFN_ADDED", 2, masterFileName="M")])
+    assert [outcome.reason for outcome in outcomes if isinstance(outcome, Dead)] == ["not_found", "not_found"]
+    assert (api.count("project"), api.count("media")) == (1, 0)
 
 
 async def test_what_the_service_does_not_know_is_named_so(worker: ClaimXEnrichmentWorker, api: Any, task: New) -> None:
@@ -134,6 +273,79 @@ async def test_a_burst_of_events_queues_each_file_once(worker: ClaimXEnrichmentW
     assert queued(await worker.process([task("PROJECT_FILE_ADDED", 1)])) == ["73"]
 
 
+async def test_a_file_beside_a_missing_one_is_queued_once_and_by_one_event(
+    worker: ClaimXEnrichmentWorker, topics: Topics, api: Any, task: New
+) -> None:
+    """[HND-4, HND-5] Three events of a project, one of which waits for its file: its neighbours are done."""
+    api.files["1"] = ["71", "72"]
+    outcomes = await worker.process([task("PROJECT_FILE_ADDED", 1, mediaId=each) for each in (71, 99, 72)])
+    assert [type(outcome) for outcome in outcomes] == [Done, Retry, Done]
+    assert sorted(queued(outcomes)) == ["71", "72"]
+    messages = [message for outcome in outcomes if isinstance(outcome, Done | Retry) for message in outcome.messages]
+    assert {(message.topic, message.key) for message in messages} == {
+        (topics.downloads_pending, b"71"),
+        (topics.downloads_pending, b"72"),
+    }
+
+
+async def test_a_queued_file_that_is_not_stored_is_queued_again_after_ten_minutes(
+    watched_worker: ClaimXEnrichmentWorker, clock: Any, api: Any, task: New
+) -> None:
+    """[HND-5] The memory is short: it spares work, and the inventory says what is stored."""
+    api.files["1"] = ["71"]
+    await acknowledge(await watched_worker.process([task("PROJECT_FILE_ADDED", 1)]))
+    clock.time += timedelta(minutes=9)
+    assert queued(await watched_worker.process([task("PROJECT_FILE_ADDED", 1)])) == []
+    clock.time += timedelta(minutes=1)
+    assert queued(await watched_worker.process([task("PROJECT_FILE_ADDED", 1)])) == ["71"]
+
+
+async def test_a_file_that_is_renamed_just_after_it_was_queued_is_queued_again(
+    worker: ClaimXEnrichmentWorker, api: Any, task: New
+) -> None:
+    """[HND-5] A changed name is the only change that can be seen before the download."""
+    api.files["1"] = ["71", "72"]
+    await acknowledge(await worker.process([task("PROJECT_FILE_ADDED", 1)]))
+    api.names["71"] = "renamed.jpg"
+    assert queued(await worker.process([task("PROJECT_FILE_ADDED", 1)])) == ["71"]
+
+
+async def test_a_redelivered_batch_adds_no_row(
+    worker: ClaimXEnrichmentWorker, api: Any, task: New, topics: Topics, entities: EntityTableWriter, rows: New
+) -> None:
+    """(I6) To the same worker, and to one that starts anew."""
+    api.files["1"] = ["71", "72"]
+    batch = [task("PROJECT_CREATED", 1), task("PROJECT_FILE_ADDED", 1), task("PROJECT_FILE_ADDED", 2)]
+    for each in (worker, worker, ClaimXEnrichmentWorker(topics=topics, api=api, writer=entities)):
+        await each.process(batch)
+        assert sorted(row["project_id"] for row in rows("claimx_projects")) == ["1", "2"]
+        assert sorted(row["media_id"] for row in rows("claimx_media")) == ["71", "72"]
+
+
+async def test_every_file_is_counted_by_what_was_decided(
+    worker: ClaimXEnrichmentWorker, api: Any, task: New, entities: EntityTableWriter
+) -> None:
+    """[HND-5] queued, already_stored and queued_before are told apart."""
+    api.files["1"] = ["71", "72", "73"]
+    stored_at = datetime(2026, 3, 2, tzinfo=UTC)
+    row = AttachmentRow(
+        media_id="71",
+        project_id="1",
+        blob_path="claimx/1/71/71.jpg",
+        status=AttachmentStatus.UPLOADED,
+        downloaded_at=stored_at,
+    )
+    await entities.write_attachments([row])
+    decisions = ("queued", "already_stored", "queued_before")
+    before = counts("claimx_downloads_queued_total", "decision", *decisions)
+    await acknowledge(await worker.process([task("PROJECT_FILE_ADDED", 1)]))
+    first = counts("claimx_downloads_queued_total", "decision", *decisions)
+    await worker.process([task("PROJECT_FILE_ADDED", 1)])
+    second = counts("claimx_downloads_queued_total", "decision", *decisions)
+    assert [new - old for old, new in zip(before, first, strict=True)] == [2, 1, 0]
+    assert [new - old for old, new in zip(first, second, strict=True)] == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("status", "again"),
     [
@@ -167,7 +379,7 @@ async def test_a_file_in_the_inventory_is_not_fetched_again(
 
 
 async def test_every_event_is_counted_by_type_and_outcome(worker: ClaimXEnrichmentWorker, api: Any, task: New) -> None:
-    """[HND-10] success, skipped, not_found and retry are told apart."""
+    """[HND-10] success, skipped, not_found, retry and dead_letter are told apart."""
 
     def count(event_type: str, outcome: str) -> float:
         labels = {"event_type": event_type, "outcome": outcome}
@@ -178,10 +390,12 @@ async def test_every_event_is_counted_by_type_and_outcome(worker: ClaimXEnrichme
         ("other", "skipped"),
         ("PROJECT_CREATED", "not_found"),
         ("PROJECT_CREATED", "retry"),
+        ("PROJECT_CREATED", "dead_letter"),
     ]
     before = [count(*labels) for labels in expected]
     api.unknown.add("2")
     api.failing["3"] = Category.TRANSIENT
-    batch = [task("PROJECT_CREATED", number) for number in (1, 2, 3)]
-    await worker.process([*batch, task("PROJECT_CONVERSATION", 4)])
+    api.failing["4"] = Category.PERMANENT
+    batch = [task("PROJECT_CREATED", number) for number in (1, 2, 3, 4)]
+    await worker.process([*batch, task("PROJECT_CONVERSATION", 5)])
     assert [count(*labels) for labels in expected] == [value + 1 for value in before]
