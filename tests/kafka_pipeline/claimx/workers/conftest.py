@@ -16,13 +16,14 @@ from deltalake import DeltaTable
 
 from kafka_pipeline.claimx.api import Answer, NotFound
 from kafka_pipeline.claimx.api_errors import ClaimXApiError
+from kafka_pipeline.claimx.schemas.entities import MediaMetadataRow, ProjectRow
 from kafka_pipeline.claimx.schemas.events import parse_event
 from kafka_pipeline.claimx.schemas.rows import Row
 from kafka_pipeline.claimx.schemas.tasks import ClaimXEnrichmentTask
 from kafka_pipeline.claimx.shapes import read_media_list, read_project_export
 from kafka_pipeline.claimx.topics import Topics
 from kafka_pipeline.claimx.writers.delta_events import ClaimXEventsWriter
-from kafka_pipeline.claimx.writers.entities import EntityTableWriter
+from kafka_pipeline.claimx.writers.entities import EntityTableWriter, StoredMedia
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.lake.location import LakeLocation
 from kafka_pipeline.common.lake.writer import LakeWriter
@@ -131,6 +132,34 @@ class WatchedWriter(EntityTableWriter):
         await super().write(rows)
 
 
+class MemoryTables(EntityTableWriter):
+    """Entity tables that only remember which rows were written: for many runs in a second."""
+
+    def __init__(self) -> None:
+        self.projects: set[str] = set()
+        self.media: dict[str, str] = {}
+
+    async def existing_projects(self, project_ids: Collection[str]) -> set[str]:
+        """Return those of the projects that were written."""
+        return self.projects & set(project_ids)
+
+    async def stored_media(self, media_ids: Collection[str]) -> dict[str, StoredMedia]:
+        """Return nothing: no file is stored here."""
+        return {}
+
+    async def media_projects(self, media_ids: Collection[str]) -> dict[str, str]:
+        """Return the projects of the files that were written."""
+        return {media_id: self.media[media_id] for media_id in media_ids if media_id in self.media}
+
+    async def write(self, rows: Iterable[Row]) -> None:
+        """Remember projects and files."""
+        for row in rows:
+            if isinstance(row, ProjectRow):
+                self.projects.add(row.project_id)
+            elif isinstance(row, MediaMetadataRow):
+                self.media.setdefault(row.media_id, row.project_id)
+
+
 class ToldClock:
     """A clock that stands until it is told to go on."""
 
@@ -156,6 +185,18 @@ def topics() -> Topics:
 def api() -> Api:
     """Return the API."""
     return Api()
+
+
+@pytest.fixture
+def new_api() -> type[Api]:
+    """Return a function that makes an API."""
+    return Api
+
+
+@pytest.fixture
+def memory_tables() -> type[MemoryTables]:
+    """Return a function that makes tables in memory."""
+    return MemoryTables
 
 
 @pytest.fixture

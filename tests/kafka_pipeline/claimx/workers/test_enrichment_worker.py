@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
@@ -34,10 +36,15 @@ def worker(topics: Topics, api: Any, entities: EntityTableWriter) -> ClaimXEnric
     return ClaimXEnrichmentWorker(topics=topics, api=api, writer=entities)
 
 
-def queued(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the media ids of the download tasks that follow, failed events included."""
+def downloads(outcomes: Sequence[Outcome]) -> list[ClaimXDownloadTask]:
+    """Return the download tasks that follow, those of failed events included."""
     messages = [message for outcome in outcomes if not isinstance(outcome, Skip) for message in outcome.messages]
-    return [ClaimXDownloadTask.from_bytes(message.value).media_id for message in messages]
+    return [ClaimXDownloadTask.from_bytes(message.value) for message in messages]
+
+
+def queued(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the media ids of these download tasks."""
+    return [task.media_id for task in downloads(outcomes)]
 
 
 def counts(name: str, label: str, *values: str) -> list[float]:
@@ -310,6 +317,23 @@ async def test_a_file_that_is_renamed_just_after_it_was_queued_is_queued_again(
     assert queued(await worker.process([task("PROJECT_FILE_ADDED", 1)])) == ["71"]
 
 
+async def test_a_file_that_two_projects_list_is_queued_for_the_one_that_has_its_row(
+    worker: ClaimXEnrichmentWorker, topics: Topics, api: Any, entities: EntityTableWriter, task: New, rows: New
+) -> None:
+    """[settled point 22] Else each event of either would fetch it again; a new worker decides the same."""
+    api.files |= {"1": ["71"], "2": ["71"]}
+    batch = [task("PROJECT_FILE_ADDED", project) for project in (1, 2)]
+    [before] = counts("claimx_downloads_queued_total", "decision", "of_another_project")
+    outcomes = await worker.process(batch)
+    assert [type(outcome) for outcome in outcomes] == [Done, Done]
+    [download] = downloads(outcomes)
+    [row] = rows("claimx_media")
+    assert download.project_id == row["project_id"]
+    assert counts("claimx_downloads_queued_total", "decision", "of_another_project") == [before + 1]
+    again = await ClaimXEnrichmentWorker(topics=topics, api=api, writer=entities).process(batch[::-1])
+    assert [each.project_id for each in downloads(again)] == [download.project_id]
+
+
 async def test_a_redelivered_batch_adds_no_row(
     worker: ClaimXEnrichmentWorker, api: Any, task: New, topics: Topics, entities: EntityTableWriter, rows: New
 ) -> None:
@@ -399,3 +423,70 @@ async def test_every_event_is_counted_by_type_and_outcome(worker: ClaimXEnrichme
     batch = [task("PROJECT_CREATED", number) for number in (1, 2, 3, 4)]
     await worker.process([*batch, task("PROJECT_CONVERSATION", 5)])
     assert [count(*labels) for labels in expected] == [value + 1 for value in before]
+
+
+EVENTS = st.tuples(
+    st.sampled_from(
+        ("PROJECT_CREATED", "PROJECT_FILE_ADDED", "PROJECT_MFN_ADDED", "PROJECT_CONVERSATION", "malformed")
+    ),
+    st.sampled_from("1234"),
+)
+BATCHES = st.lists(st.tuples(st.lists(EVENTS, max_size=8), st.booleans()), max_size=4)
+"""Batches of event type and project, and whether the batch is acknowledged."""
+
+
+@pytest.mark.parametrize("ill", [{}, {"3": "failing", "4": "unknown"}, {"1": "broken", "2": "failing"}])
+def test_whatever_the_batches_no_call_is_wasted_and_no_event_fails_another(
+    new_api: New, memory_tables: New, topics: Topics, task: New, record: New, ill: dict[str, str]
+) -> None:
+    """[HND-1, 2, 4, 5, 10] A model of what each event must become, and of what may be asked and queued for it."""
+
+    async def run(batches: list[tuple[list[tuple[str, str]], bool]]) -> None:
+        api, tables = new_api(), memory_tables()
+        api.files = {project: [f"{project}1", f"{project}2"] for project in "1234"}
+        api.failing = {project: Category.TRANSIENT for project, how in ill.items() if how == "failing"}
+        api.unknown = {project for project, how in ill.items() if how == "unknown"}
+        api.broken = {project for project, how in ill.items() if how == "broken"}
+        worker = ClaimXEnrichmentWorker(topics=topics, api=api, writer=tables)
+        acknowledged: set[str] = set()
+        for events, acknowledges in batches:
+            had_row = set(tables.projects)
+            api.calls.clear()
+            outcomes = await worker.process(
+                [record(b"{") if kind == "malformed" else task(kind, project) for kind, project in events]
+            )
+            assert [type(outcome) for outcome in outcomes] == [expected(*event, ill) for event in events]
+            asked = {project for kind, project in events if kind.startswith("PROJECT_") and kind != UNROUTED}
+            created = {project for kind, project in events if kind == "PROJECT_CREATED"}
+            media = {project for kind, project in events if kind in MEDIA}
+            calls = {project: api.calls["project", project] for project in "1234" if api.calls["project", project]}
+            assert set(calls) == (asked - had_row) | created
+            assert all(count == 1 for count in calls.values())
+            assert all(api.calls["media", project] <= 1 for project in "1234")
+            assert {project for project in "1234" if api.calls["media", project]} - set(ill) == media - set(ill)
+            assert tables.projects >= asked - set(ill)
+            listed = {media_id for project in media - set(ill) for media_id in api.files[project]}
+            assert sorted(queued(outcomes)) == sorted(listed - acknowledged)
+            if acknowledges:
+                await acknowledge(outcomes)
+                acknowledged |= listed
+
+    @settings(deadline=None, max_examples=60)
+    @given(BATCHES)
+    def check(batches: list[tuple[list[tuple[str, str]], bool]]) -> None:
+        asyncio.run(run(batches))
+
+    check()
+
+
+MEDIA = {"PROJECT_FILE_ADDED", "PROJECT_MFN_ADDED"}
+UNROUTED = "PROJECT_CONVERSATION"
+
+
+def expected(kind: str, project: str, ill: dict[str, str]) -> type[Outcome]:
+    """Return what must become of an event: by its own kind and its own project, whatever stands beside it."""
+    if kind == "malformed":
+        return Dead
+    if kind == UNROUTED:
+        return Skip
+    return {"failing": Retry, "broken": Retry, "unknown": Dead}.get(ill.get(project, ""), Done)
