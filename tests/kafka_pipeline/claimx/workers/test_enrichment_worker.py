@@ -461,8 +461,9 @@ def test_whatever_the_batches_no_call_is_wasted_and_no_event_fails_another(
             media = {project for kind, project in events if kind in MEDIA}
             calls = {project: api.calls["project", project] for project in "1234" if api.calls["project", project]}
             assert set(calls) == (asked - had_row) | created
-            assert all(count == 1 for count in calls.values())
-            assert all(api.calls["media", project] <= 1 for project in "1234")
+            # What nobody foresaw is tried again event by event, to find the event that causes it.
+            assert all(count == 1 for project, count in calls.items() if project not in api.broken)
+            assert all(api.calls["media", project] <= 1 for project in "1234" if project not in api.broken)
             assert {project for project in "1234" if api.calls["media", project]} - set(ill) == media - set(ill)
             assert tables.projects >= asked - set(ill)
             listed = {media_id for project in media - set(ill) for media_id in api.files[project]}
