@@ -295,6 +295,14 @@ async def test_a_file_beside_a_missing_one_is_queued_once_and_by_one_event(
     }
 
 
+async def test_a_file_that_a_list_names_twice_is_queued_once(
+    worker: ClaimXEnrichmentWorker, api: Any, task: New
+) -> None:
+    """[HND-5] A crooked list costs no second download."""
+    api.files["1"] = ["71", "72", "71"]
+    assert sorted(queued(await worker.process([task("PROJECT_FILE_ADDED", 1)]))) == ["71", "72"]
+
+
 async def test_a_queued_file_that_is_not_stored_is_queued_again_after_ten_minutes(
     watched_worker: ClaimXEnrichmentWorker, clock: Any, api: Any, task: New
 ) -> None:
@@ -425,12 +433,12 @@ async def test_every_event_is_counted_by_type_and_outcome(worker: ClaimXEnrichme
     assert [count(*labels) for labels in expected] == [value + 1 for value in before]
 
 
-EVENTS = st.tuples(
-    st.sampled_from(
-        ("PROJECT_CREATED", "PROJECT_FILE_ADDED", "PROJECT_MFN_ADDED", "PROJECT_CONVERSATION", "malformed")
-    ),
-    st.sampled_from("1234"),
-)
+EXPORT = ("PROJECT_CREATED", "POLICYHOLDER_JOINED")
+"""The types whose handlers read the project's export, known or not."""
+MEDIA = ("PROJECT_FILE_ADDED", "PROJECT_MFN_ADDED")
+UNROUTED = "PROJECT_CONVERSATION"
+
+EVENTS = st.tuples(st.sampled_from((*EXPORT, *MEDIA, UNROUTED, "malformed")), st.sampled_from("1234"))
 BATCHES = st.lists(st.tuples(st.lists(EVENTS, max_size=8), st.booleans()), max_size=4)
 """Batches of event type and project, and whether the batch is acknowledged."""
 
@@ -456,11 +464,11 @@ def test_whatever_the_batches_no_call_is_wasted_and_no_event_fails_another(
                 [record(b"{") if kind == "malformed" else task(kind, project) for kind, project in events]
             )
             assert [type(outcome) for outcome in outcomes] == [expected(*event, ill) for event in events]
-            asked = {project for kind, project in events if kind.startswith("PROJECT_") and kind != UNROUTED}
-            created = {project for kind, project in events if kind == "PROJECT_CREATED"}
+            asked = {project for kind, project in events if kind in EXPORT + MEDIA}
+            exports = {project for kind, project in events if kind in EXPORT}
             media = {project for kind, project in events if kind in MEDIA}
             calls = {project: api.calls["project", project] for project in "1234" if api.calls["project", project]}
-            assert set(calls) == (asked - had_row) | created
+            assert set(calls) == (asked - had_row) | exports
             # What nobody foresaw is tried again event by event, to find the event that causes it.
             assert all(count == 1 for project, count in calls.items() if project not in api.broken)
             assert all(api.calls["media", project] <= 1 for project in "1234" if project not in api.broken)
@@ -478,10 +486,6 @@ def test_whatever_the_batches_no_call_is_wasted_and_no_event_fails_another(
         asyncio.run(run(batches))
 
     check()
-
-
-MEDIA = {"PROJECT_FILE_ADDED", "PROJECT_MFN_ADDED"}
-UNROUTED = "PROJECT_CONVERSATION"
 
 
 def expected(kind: str, project: str, ill: dict[str, str]) -> type[Outcome]:
