@@ -167,9 +167,9 @@ class Tale:
         task = ClaimXEnrichmentTask(schema_version=1, event_type=event_type, project_id=str(project_id), **told)
         return Record(topic="t", partition=0, offset=0, key=None, value=task.to_bytes())
 
-    def worker(self, writer: Any, api: Any = None) -> ClaimXEnrichmentWorker:
+    def worker(self, writer: Any, api: Any = None, **more: Any) -> ClaimXEnrichmentWorker:
         """Return a worker that writes there."""
-        return ClaimXEnrichmentWorker(topics=TOPICS, api=api or self.api(), writer=writer)
+        return ClaimXEnrichmentWorker(topics=TOPICS, api=api or self.api(), writer=writer, **more)
 
     def truth(self, items: Sequence[FeedItem]) -> Truth:
         """Return what these events must lead to, duplicates counted once."""
