@@ -39,6 +39,7 @@ from kafka_pipeline.claimx.workers.enrichment_worker import ClaimXEnrichmentWork
 from kafka_pipeline.claimx.writers.entities import EntityTableWriter, StoredMedia
 from kafka_pipeline.claimx.writers.tables import TABLES
 from kafka_pipeline.common.lake import merge
+from kafka_pipeline.common.lake.delta import DeltaStore
 from kafka_pipeline.common.lake.location import LakeLocation
 from kafka_pipeline.common.lake.tables import Mode, TableSpec
 from kafka_pipeline.common.lake.writer import LakeWriter
@@ -257,9 +258,9 @@ class Memory:
 class Lake:
     """A lake in a folder, with its entity writer."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, store: Callable[[LakeLocation], DeltaStore] = DeltaStore) -> None:
         self._root = root
-        self._lake = LakeWriter.at(LakeLocation.parse(root), flush_rows=1_000, flush_seconds=0.0)
+        self._lake = LakeWriter(store(LakeLocation.parse(root)), flush_rows=1_000, flush_seconds=0.0)
         self.writer = EntityTableWriter(self._lake)
 
     def tables(self) -> Tables:
@@ -327,9 +328,9 @@ def memory() -> type[Memory]:
 
 
 @pytest.fixture(scope="session")
-def new_lake(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Lake]:
+def new_lake(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Lake]:
     """Return a function that makes a lake; whoever makes one closes it."""
-    return lambda: Lake(tmp_path_factory.mktemp("lake"))
+    return lambda store=DeltaStore: Lake(tmp_path_factory.mktemp("lake"), store)
 
 
 @pytest.fixture
@@ -354,7 +355,7 @@ async def crooked(tale: Tale) -> AsyncIterator[Crooked]:
 
 
 @pytest_asyncio.fixture
-async def enricher(tale: Tale, new_lake: Callable[[], Lake]) -> AsyncIterator[Callable[..., Any]]:
+async def enricher(tale: Tale, new_lake: Callable[..., Lake]) -> AsyncIterator[Callable[..., Any]]:
     """Return a function that makes a worker with the real client, and the lake or the tables it writes into.
 
     Its quick retries follow at once.

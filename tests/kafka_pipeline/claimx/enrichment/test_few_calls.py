@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -67,6 +68,37 @@ async def test_events_over_some_projects_cost_at_most_as_many_project_calls(
         {event.task_assignment_id for event in events if event.event_type in TASK_TYPES}
     )
     assert simulator.calls[REPORT] == len({event.project_id for event in events if event.event_type in VIDEO_TYPES})
+
+
+async def test_handlers_ask_side_by_side(tale: Any, memory: Any) -> None:
+    """The files, the task and the call of one batch: each answer comes only after all three were asked for."""
+    api, asked, all_asked = tale.api(), set[str](), asyncio.Event()
+
+    def patiently(name: str) -> Any:
+        answer = getattr(api, name)
+
+        async def ask(*args: Any, **kwargs: Any) -> Any:
+            asked.add(name)
+            if len(asked) == len(names):
+                all_asked.set()
+            await all_asked.wait()
+            return await answer(*args, **kwargs)
+
+        return ask
+
+    names = ("get_project_media", "get_custom_task", "get_video_collaboration")
+    for name in names:
+        setattr(api, name, patiently(name))
+    project = next(each for each in tale.world.projects.values() if each.tasks and each.calls)
+    task, call = project.tasks[0].assignment_id, project.calls[0].video_collaboration_id
+    batch = [
+        tale.record("PROJECT_FILE_ADDED", project.project_id),
+        tale.record("CUSTOM_TASK_ASSIGNED", project.project_id, task_assignment_id=str(task)),
+        tale.record("VIDEO_COLLABORATION_COMPLETED", project.project_id, video_collaboration_id=str(call)),
+    ]
+    async with asyncio.timeout(30):
+        outcomes = await tale.worker(memory(), api).process(batch)
+    assert [type(outcome) for outcome in outcomes] == [Done] * 3
 
 
 async def test_what_is_saved_and_written_is_counted(
