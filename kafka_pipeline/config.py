@@ -265,14 +265,6 @@ class PipelineConfig(BaseSettings):
         """The folder of downloaded files: `cache_dir`, else `data_dir`/cache."""
         return self.cache_dir or self.data_dir / "cache"
 
-    @property
-    def revoke_timeout_seconds(self) -> float:
-        """Time to finish records of a partition that is taken away: a fifth of what Kafka allows between two polls.
-
-        The rest is for what the broker client does around it; past that limit the whole worker is thrown out.
-        """
-        return self.kafka_max_poll_interval_seconds / 5
-
     def kafka_client_options(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return what librdkafka needs to reach the brokers safely, under its own names.
 

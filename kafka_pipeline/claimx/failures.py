@@ -9,7 +9,7 @@ from kafka_pipeline.claimx.schemas.results import ClaimXUploadResult, ResultStat
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask, ClaimXEnrichmentTask
 from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
-from kafka_pipeline.common.deadletter.record import DeadLetterRouter, reason_of
+from kafka_pipeline.common.deadletter.record import DeadLetterRouter, reason_of, without_value
 from kafka_pipeline.common.failures import PipelineError
 from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.observability import metrics
@@ -46,6 +46,10 @@ class ClaimXFailureRouter:
                 if download is None or record.topic == self._results_topic:
                     return (letter,)
                 return letter, self._failed(download, outcome)
+
+    def route_without_value(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
+        """Return the dead letter alone, with everything but its value."""
+        return (without_value(self._dead_letters.route(record, outcome, attempts=1)),)
 
     def _failed(self, task: ClaimXDownloadTask, outcome: Retry | Dead) -> Message:
         result = ClaimXUploadResult(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kafka_pipeline.claimx.topics import Group, Topics
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
-from kafka_pipeline.common.messaging import Admin, TopicPartition
+from kafka_pipeline.common.messaging import Admin, BrokerUnavailableError, TopicPartition
 
 _LOOK_EVERY_S = 0.25
 
@@ -61,7 +61,12 @@ async def wait_until_idle(admin: Admin, topics: Topics, *, idle_s: float, clock:
     idle_since_s: float | None = None
     before: list[Progress] = []
     while True:
-        now = await progress(admin, topics)
+        try:
+            now = await progress(admin, topics)
+        except BrokerUnavailableError:
+            idle_since_s = None  # who cannot look cannot say that nothing is left
+            await asyncio.sleep(_LOOK_EVERY_S)
+            continue
         if not all(each.drained for each in now) or now != before:
             idle_since_s = None
         elif idle_since_s is None:

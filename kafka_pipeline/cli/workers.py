@@ -95,10 +95,12 @@ async def run_workers(
 def stop_on_signals(stop: asyncio.Event) -> Iterator[None]:
     """Let SIGTERM and SIGINT ask for a stop; the second one ends the process at once, drained or not."""
     loop = asyncio.get_running_loop()
+    asked: set[signal.Signals] = set()
 
     def on_signal(number: signal.Signals) -> None:
-        if stop.is_set():
+        if asked:
             os._exit(128 + number)
+        asked.add(number)
         _log.info("stopping", signal=number.name)
         stop.set()
 

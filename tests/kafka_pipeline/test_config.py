@@ -451,8 +451,3 @@ def test_the_api_url_is_asked_for_only_where_it_is_needed(load: Load) -> None:
     with pytest.raises(ConfigError, match="claimx_api_url: is needed here and not set; set CLAIMX_API_URL"):
         load().require_claimx_api_url()
     assert load(CLAIMX_API_URL="https://api.example.com/x").require_claimx_api_url() == "https://api.example.com/x"
-
-
-def test_revocation_has_less_time_than_kafka_allows(load: Load) -> None:
-    """The budget follows the limit it must stay below."""
-    assert load(KAFKA_MAX_POLL_INTERVAL_SECONDS="100").revoke_timeout_seconds == 20

@@ -9,6 +9,7 @@
 | dlq-first-failed-at, dlq-last-failed-at | always | ISO-8601, UTC |
 | dlq-original-topic, -partition, -offset | always | coordinates of the first record in the main topic |
 | dlq-original-key | unless the key was null | raw bytes |
+| dlq-value-omitted | if no broker takes the value | its size in bytes; the record still stands at its original place |
 | traceparent | if received | as received |
 
 A record that went through retry topics brings its first failure and its first coordinates along as `retry-*` headers
@@ -17,7 +18,7 @@ A record that went through retry topics brings its first failure and its first c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
@@ -37,6 +38,7 @@ ORIGINAL_TOPIC: Final = "dlq-original-topic"
 ORIGINAL_PARTITION: Final = "dlq-original-partition"
 ORIGINAL_OFFSET: Final = "dlq-original-offset"
 ORIGINAL_KEY: Final = "dlq-original-key"
+VALUE_OMITTED: Final = "dlq-value-omitted"
 TRACEPARENT: Final = "traceparent"
 
 RETRY_FIRST_FAILED_AT: Final = "retry-first-failed-at"
@@ -151,6 +153,15 @@ def origin_of(record: Record) -> Origin:
         return Origin(topic=record.topic, partition=record.partition, offset=record.offset, key=record.key)
     key = record.header(RETRY_ORIGINAL_KEY)
     return Origin(topic=topic, partition=partition, offset=offset, key=record.key if key is None else key)
+
+
+def without_value(letter: Message) -> Message:
+    """Return the dead letter without its value: the last resort where no broker takes it whole.
+
+    The value still stands at the original place for as long as that topic keeps it.
+    """
+    size = str(len(letter.value or b"")).encode()
+    return replace(letter, value=None, headers=(*letter.headers, (VALUE_OMITTED, size)))
 
 
 class DeadLetterRouter:

@@ -13,6 +13,7 @@ import confluent_kafka
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
+from kafka_pipeline.common.messaging._kafka_commit import TimedCommit
 from kafka_pipeline.common.messaging._kafka_errors import (
     NOBODY_ANSWERS,
     RIGHTS,
@@ -59,6 +60,7 @@ class KafkaConsumer:
         self._group = group
         self._voice = ClientVoice(settings.client_options, role="consumer")
         self._thread = ConsumerThread(f"kafka-consumer-{group}")
+        self._commits = TimedCommit(f"kafka-commit-{group}")
         self._client: confluent_kafka.Consumer | None = None
         self._listener: RebalanceListener | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -250,11 +252,7 @@ class KafkaConsumer:
             raise CommitError("the consumer is closed")
         wanted = [confluent_kafka.TopicPartition(topic, number, at) for (topic, number), at in offsets.items()]
         for attempt in range(STALE_RETRIES + 1):
-            try:
-                answers = client.commit(offsets=wanted, asynchronous=False)
-                error = next((answer.error for answer in answers if answer.error is not None), None)
-            except KafkaException as raised:
-                error = answer_of(raised)
+            error = self._commits.ask(client, wanted, self._settings.request_timeout_s)
             if error is None:
                 return
             if error.code() not in STALE_GENERATION or attempt == STALE_RETRIES:

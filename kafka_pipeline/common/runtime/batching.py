@@ -30,6 +30,11 @@ class Delivery(NamedTuple):
     generation: int
 
 
+def size_of(delivery: Delivery) -> int:
+    """Return the bytes of a delivery's value: what its memory is mostly made of."""
+    return len(delivery.record.value or b"")
+
+
 _Lane = tuple[TopicPartition, bytes]
 
 
@@ -52,6 +57,8 @@ class Batcher:
         self._parked_count = 0
         self._busy: set[_Lane] = set()
         self._oldest_at: float | None = None
+        self.held_bytes = 0
+        """Bytes of the values that are held, parked ones included."""
 
     def __len__(self) -> int:
         """Return how many records are held, parked ones included."""
@@ -59,7 +66,9 @@ class Batcher:
 
     def add(self, deliveries: Iterable[Delivery], now_s: float) -> None:
         """Hold these, in the order they came."""
-        self._waiting.extend(deliveries)
+        for delivery in deliveries:
+            self._waiting.append(delivery)
+            self.held_bytes += size_of(delivery)
         if self._oldest_at is None and self._waiting:
             self._oldest_at = now_s
 
@@ -87,6 +96,7 @@ class Batcher:
                             continue
                         taken.add(lane)
                 batch.append(delivery)
+        self.held_bytes -= sum(map(size_of, batch))
         self._busy |= taken
         self._oldest_at = now_s if self._waiting or self._released else None
         return batch
@@ -120,6 +130,8 @@ class Batcher:
             self._parked_count -= len(self._parked.pop(lane))
         if not self._waiting and not self._released:
             self._oldest_at = None
+        held = (*self._waiting, *self._released, *(each for queue in self._parked.values() for each in queue))
+        self.held_bytes = sum(map(size_of, held))
 
 
 def _lane(record: Record) -> _Lane | None:

@@ -44,12 +44,24 @@ from kafka_pipeline.common.messaging import (
     TopicPartition,
 )
 from kafka_pipeline.common.observability import metrics
-from kafka_pipeline.common.runtime.batching import Batcher, Delivery
+from kafka_pipeline.common.runtime.batching import Batcher, Delivery, size_of
 from kafka_pipeline.common.runtime.offsets import OffsetTracker
 from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Skip
 from kafka_pipeline.common.runtime.processor import FailureRouter, Processor, failure_outcome
 
 TRACEPARENT = "traceparent"
+
+_ROOM_AGAIN = 0.5
+"""Work goes on when so much of what may be held is held: a pause throws away what the client has fetched."""
+
+_LEAST_POLL = 100
+"""Records asked for at once where batches are small; more would let one poll pass the bound of bytes by far."""
+
+_SPAN = 10
+"""Times the records held, and one stuck record may have so many finished ones behind it before its partition waits."""
+
+_LEAST_CLOSE_S = 5.0
+"""Leaving a group takes a round trip or two, whatever the time for the batches was."""
 
 _log = structlog.get_logger(__name__)
 
@@ -65,6 +77,8 @@ class LoopSettings:
     """Bound of the records in process at a time (the last batch may pass it)."""
     max_waiting_records: int = 5_000
     """Bound of the records that wait for their turn behind those in process."""
+    max_held_bytes: int = 256 * 2**20
+    """Bound of the values of all those records together; one poll more may pass it."""
     poll_timeout_s: float = 0.2
     """A commit waits for the poll before it; longer polls make commits late, shorter ones burn processor time."""
     commit_interval_s: float = 0.25
@@ -103,6 +117,7 @@ class WorkerLoop:
         )
         self._in_flight: dict[asyncio.Task[None], list[Delivery]] = {}
         self._in_flight_records = 0
+        self._in_flight_bytes = 0
         self._paused: frozenset[TopicPartition] = frozenset()
         self._room_again = asyncio.Event()
         self._last_commit_s = self._last_turn_s = clock.monotonic()
@@ -161,14 +176,14 @@ class WorkerLoop:
         The poll that follows keeps this member in its group even so. Resuming waits until half of the room is free:
         a pause throws away what the client has fetched.
         """
-        if len(self._batcher) < self._settings.max_waiting_records and not self._paused:
+        if self._fill() < 1.0 and not self._paused:
             return False
         self._room_again.clear()
-        if len(self._batcher) > self._settings.max_waiting_records // 2:
+        if self._fill() > _ROOM_AGAIN:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.poll_timeout_s):
                     await self._room_again.wait()
-        if len(self._batcher) > self._settings.max_waiting_records // 2:
+        if self._fill() > _ROOM_AGAIN:
             fresh = self._consumer.assignment() - self._paused
             if fresh:
                 await self._consumer.pause(fresh)
@@ -181,12 +196,25 @@ class WorkerLoop:
             self._count_paused()
         return False
 
+    def _fill(self) -> float:
+        """Return how full the loop is, 1.0 being as much as it may hold: of records, of bytes, of finished offsets.
+
+        Offsets that finished behind one that has not are small, but they too would grow with time (I9).
+        """
+        settings = self._settings
+        return max(
+            len(self._batcher) / settings.max_waiting_records,
+            (self._batcher.held_bytes + self._in_flight_bytes) / settings.max_held_bytes,
+            self._offsets.longest() / (_SPAN * (settings.max_in_flight_records + settings.max_waiting_records)),
+        )
+
     def _count_paused(self) -> None:
         metrics.PARTITIONS_PAUSED.labels(worker=self.name, cause="full").set(len(self._paused))
 
     def _room(self) -> int:
         """How many records to ask for; while everything is paused none come, whatever is asked."""
-        return max(1, self._settings.max_waiting_records - len(self._batcher))
+        room = self._settings.max_waiting_records - len(self._batcher)
+        return max(1, min(room, max(self._settings.max_batch_records, _LEAST_POLL)))
 
     def _poll_timeout_s(self) -> float:
         due_s = self._batcher.due_in(self._clock.monotonic())
@@ -217,22 +245,25 @@ class WorkerLoop:
             if not batch:
                 return
             self._in_flight_records += len(batch)
+            self._in_flight_bytes += sum(map(size_of, batch))
             task = asyncio.create_task(self._run_batch(batch), name=f"{self._processor.name}-batch")
             self._in_flight[task] = batch
             task.add_done_callback(self._batch_over)
-        metrics.RECORDS_IN_FLIGHT.labels(worker=self._processor.name).set(self._in_flight_records)
+            metrics.RECORDS_IN_FLIGHT.labels(worker=self._processor.name).set(self._in_flight_records)
 
     def _batch_over(self, task: asyncio.Task[None]) -> None:
         batch = self._in_flight.pop(task)
         self._in_flight_records -= len(batch)
-        if not task.cancelled() and task.exception() is not None:
+        self._in_flight_bytes -= sum(map(size_of, batch))
+        defect = RuntimeError("a batch was cancelled by its own worker") if task.cancelled() else task.exception()
+        if defect is not None and not (task.cancelled() and self._stopping):
             # Its records never finish, so their partitions would stand still in silence. Stop, and be seen.
-            self._defect = self._defect or task.exception()
+            self._defect = self._defect or defect
             self._stopping = True
         metrics.RECORDS_IN_FLIGHT.labels(worker=self._processor.name).set(self._in_flight_records)
         self._batcher.release(batch, self._clock.monotonic())
         self._dispatch()
-        if len(self._batcher) <= self._settings.max_waiting_records // 2:
+        if self._fill() <= _ROOM_AGAIN:
             self._room_again.set()
 
     async def _run_batch(self, batch: Sequence[Delivery]) -> None:
@@ -279,9 +310,16 @@ class WorkerLoop:
             await self._send(messages)
         except MessageTooLargeError as error:
             dead = Dead(reason="too_large", error_class=type(error).__name__, error_text=str(error))
-            await self._send(self._messages(record, dead))
+            await self._set_aside(record, dead)
             return dead
         return outcome
+
+    async def _set_aside(self, record: Record, dead: Dead) -> None:
+        try:
+            await self._send(self._messages(record, dead))
+        except MessageTooLargeError:  # not even its dead letter: keep all but the value, or the worker would never pass
+            self._log.error("dead_letter_without_value", **_position(record), size_bytes=len(record.value or b""))
+            await self._send(_traced(self._failures.route_without_value(record, dead), record.header(TRACEPARENT)))
 
     async def _send(self, messages: Sequence[Message]) -> None:
         delay_s = self._settings.produce_retry_initial_s
@@ -345,9 +383,13 @@ class WorkerLoop:
         try:
             await self._consumer.commit(offsets)
         except FencedError:
-            # The rebalance callback that follows says which partitions are gone; until then nothing is lost, only late.
+            # Ours were stored or will be next time. What is not ours any more is dropped here too, in case the callback
+            # that should have said so was not heard.
             metrics.COMMITS.labels(worker=self._processor.name, result="fenced").inc()
-            self._log.warning("commit_fenced", partitions=len(offsets))
+            gone = frozenset(offsets) - self._consumer.assignment()
+            self._batcher.drop(gone)
+            self._forget(gone)
+            self._log.warning("commit_fenced", partitions=len(offsets), gone=sorted(map(str, gone)))
         except CommitError as error:
             metrics.COMMITS.labels(worker=self._processor.name, result="failed").inc()
             self._log.warning("commit_failed", partitions=len(offsets), error=str(error))
@@ -365,9 +407,11 @@ class WorkerLoop:
     async def on_revoked(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, int]:
         """Let what is in flight finish within the budget; return the finished prefix for the last commit."""
         self._batcher.drop(partitions)
-        await self._finish_in_flight(partitions, self._settings.revoke_timeout_s)
-        offsets = self._offsets.committable(partitions)
-        self._forget(partitions)
+        try:
+            await self._finish_in_flight(partitions, self._settings.revoke_timeout_s)
+            offsets = self._offsets.committable(partitions)
+        finally:
+            self._forget(partitions)  # also when nobody waits for the answer any more
         self._log.info("partitions_revoked", partitions=sorted(map(str, partitions)))
         return offsets
 
@@ -380,6 +424,7 @@ class WorkerLoop:
     def _forget(self, partitions: frozenset[TopicPartition]) -> None:
         self._offsets.drop(partitions)
         self._paused -= partitions
+        self._count_paused()
 
     async def _finish_in_flight(self, partitions: frozenset[TopicPartition] | None, timeout_s: float) -> None:
         tasks = [
@@ -399,7 +444,13 @@ class WorkerLoop:
         for task in abandoned:
             task.cancel()
         await asyncio.gather(*abandoned, return_exceptions=True)
-        await self._consumer.close()  # asks on_revoked, which returns the finished prefix for the last commit
+        # Closing asks on_revoked, which returns the finished prefix for the last commit. A broker that is silent gets
+        # no more of our time than the batches did: what it does not store is done again.
+        try:
+            async with asyncio.timeout(max(self._settings.shutdown_timeout_s, _LEAST_CLOSE_S)):
+                await self._consumer.close()
+        except TimeoutError:
+            self._log.warning("group_not_left", timeout_s=self._settings.shutdown_timeout_s)
 
 
 def _position(record: Record) -> dict[str, object]:

@@ -89,6 +89,10 @@ class OffsetTracker:
         for partition in partitions:
             self._partitions.pop(partition, None)
 
+    def longest(self) -> int:
+        """Return how many records of one partition are remembered at most, finished ones behind an unfinished too."""
+        return max((len(state.delivered) for state in self._partitions.values()), default=0)
+
     def unfinished(self) -> int:
         """Return how many delivered records are not finished."""
         return sum(len(state.unfinished) for state in self._partitions.values())

@@ -47,6 +47,9 @@ class FailureRouter(Protocol):
     def route(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
         """Return what to produce for it; its offset is committed once that is acknowledged."""
 
+    def route_without_value(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
+        """Return the same for a record that no broker takes whole: small, and still telling its place."""
+
 
 def failure_outcome(error: BaseException) -> Retry | Dead:
     """Turn an exception into the outcome of its record; what nobody foresaw counts as transient (section 7.1)."""

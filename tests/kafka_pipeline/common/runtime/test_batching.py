@@ -11,7 +11,7 @@ from kafka_pipeline.common.runtime.batching import Batcher, Delivery, Ordering
 
 def delivery(offset: int, key: bytes | None = None, partition: int = 0) -> Delivery:
     """Make a delivered record."""
-    return Delivery(Record(topic="t", partition=partition, offset=offset, key=key, value=b""), 1)
+    return Delivery(Record(topic="t", partition=partition, offset=offset, key=key, value=b"x" * (offset + 1)), 1)
 
 
 def offsets(batch: list[Delivery]) -> list[int]:
@@ -78,8 +78,9 @@ def test_a_dropped_partition_leaves_nothing_behind() -> None:
     assert batcher.take(0.0) == []
     batcher.drop([TopicPartition("t", 0)])
     batcher.release(in_flight, 0.0)
+    assert batcher.held_bytes == 2
     assert [(each.record.partition, each.record.offset) for each in batcher.take(0.0)] == [(1, 1)]
-    assert len(batcher) == 0
+    assert (len(batcher), batcher.held_bytes) == (0, 0)
 
 
 @given(
@@ -111,8 +112,9 @@ def test_every_record_is_taken_once_and_keys_keep_their_order(
             taken.extend(batch)
             if batch:
                 in_flight.append(batch)
+        held = set(range(len(keys) - len(coming))) - set(offsets(taken))
+        assert (len(batcher), batcher.held_bytes) == (len(held), sum(offset + 1 for offset in held))
     assert sorted(offsets(taken)) == list(range(len(keys)))
-    assert len(batcher) == 0
     if ordering is Ordering.ARRIVAL:
         assert offsets(taken) == list(range(len(keys)))
     for key in (b"a", b"b", b"c"):

@@ -69,13 +69,20 @@ class Scripted:
 class SetAside:
     """Sends failed records to one topic, with the reason as their value."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, *, whole: bool = False) -> None:
         self._topic = topic
+        self.whole = whole
+        """Whether what is too large is set aside with its own value."""
 
     def route(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
         """Return the one message."""
         reason = outcome.reason or "transient"
-        return (Message(topic=self._topic, key=record.key, value=reason.encode()),)
+        whole = record.value if reason == "too_large" and self.whole else reason.encode()
+        return (Message(topic=self._topic, key=record.key, value=whole),)
+
+    def route_without_value(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
+        """Return a message that any broker takes."""
+        return (Message(topic=self._topic, key=record.key, value=None),)
 
 
 class Moody:
@@ -114,6 +121,7 @@ class Bench:
         self.group = unique("group")
         self.partition = TopicPartition(self.work, 0)
         self.producer = Moody(broker.producer())
+        self.failures = SetAside(self.aside)
         self.admin = broker.admin()
 
     async def fill(self, *values: bytes, key: bytes | None = None, headers: tuple[tuple[str, bytes], ...] = ()) -> None:
@@ -134,7 +142,7 @@ class Bench:
             processor,
             consumer=self.broker.consumer(self.group),
             producer=self.producer,
-            failures=SetAside(self.aside),
+            failures=self.failures,
             settings=settings,
         )
         task = asyncio.create_task(loop.run(stop))
@@ -290,6 +298,92 @@ async def test_a_message_no_broker_takes_sets_its_own_record_aside(bench: Bench)
     assert await bench.values(bench.aside) == [b"too_large"]
 
 
+async def test_a_record_whose_dead_letter_is_too_large_is_passed_without_its_value(bench: Bench) -> None:
+    """The last resort: a record that nobody takes must not stop its partition for ever."""
+    bench.producer.too_large = b"huge"
+    bench.failures.whole = True
+
+    async def tell(record: Record) -> Outcome:
+        return Done(messages=(Message(topic=bench.next, value=record.value),))
+
+    await bench.fill(b"huge", b"a")
+    async with bench.running(bench.processor(tell)):
+        await bench.commits(2)
+    assert await bench.values(bench.next) == [b"a"]
+    assert await bench.values(bench.aside) == [None]
+
+
+async def test_bytes_are_bounded_too(bench: Bench) -> None:
+    """I9: a few large records fill the loop as many small ones do; all are done in the end."""
+    gate = asyncio.Event()
+
+    async def behave(_: Record) -> Outcome:
+        await gate.wait()
+        return Done()
+
+    await bench.fill(*(b"%03d" % number + b"x" * 10_000 for number in range(400)))
+    settings = replace(FAST, max_held_bytes=100_000, shutdown_timeout_s=PATIENCE_S)
+    processor = bench.processor(behave)
+    async with bench.running(processor, settings):
+        await until(lambda: len(processor.seen) >= 10)
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+            assert len(processor.seen) <= 110, "what is held, and one poll more"
+        gate.set()
+        await bench.commits(400)
+
+
+async def test_finished_records_behind_a_stuck_one_are_bounded(bench: Bench) -> None:
+    """I9: their offsets cannot be committed, so their number must not grow with time."""
+    gate = asyncio.Event()
+
+    async def first_one_hangs(record: Record) -> Outcome:
+        if record.offset == 0:
+            await gate.wait()
+        return Done()
+
+    await bench.fill(*(str(number).encode() for number in range(500)))
+    settings = replace(FAST, max_in_flight_records=5, max_waiting_records=5, shutdown_timeout_s=PATIENCE_S)
+    processor = bench.processor(first_one_hangs)
+    async with bench.running(processor, settings):
+        await until(lambda: len(processor.seen) >= 100)
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+            assert len(processor.seen) <= 110
+        gate.set()
+        await bench.commits(500)
+
+
+async def test_a_revocation_that_is_not_heard_leaves_nothing_behind(bench: Bench) -> None:
+    """Whoever asks may give up; the partitions are gone all the same, and no commit is tried for them again."""
+    gate = asyncio.Event()
+
+    async def hang(_: Record) -> Outcome:
+        await gate.wait()
+        return Done()
+
+    await bench.fill(b"0")
+    processor = bench.processor(hang)
+    loop = WorkerLoop(
+        processor,
+        consumer=bench.broker.consumer(bench.group),
+        producer=bench.producer,
+        failures=bench.failures,
+        settings=replace(FAST, shutdown_timeout_s=PATIENCE_S),
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(loop.run(stop))
+    await until(lambda: len(processor.seen) == 1)
+    revoking = asyncio.create_task(loop.on_revoked(frozenset({bench.partition})))
+    await asyncio.sleep(0)
+    revoking.cancel()
+    await asyncio.wait([revoking])
+    gate.set()
+    stop.set()
+    await running
+    assert await bench.committed() == 0, "it was not ours any more when it finished"
+
+
 async def test_a_key_in_flight_waits_for_itself_and_nobody_else(bench: Bench) -> None:
     """Records with one key never overlap; other keys pass."""
     gate = asyncio.Event()
@@ -421,6 +515,9 @@ async def test_a_defect_ends_the_worker_and_commits_nothing_of_its_batch(bench: 
 
     class Broken:
         def route(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
+            raise ZeroDivisionError
+
+        def route_without_value(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
             raise ZeroDivisionError
 
     async def dead(_: Record) -> Outcome:
