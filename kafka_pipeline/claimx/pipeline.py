@@ -140,6 +140,8 @@ class Pipeline:
         reasons = [f"{loop.name} has no partitions" for loop in self._loops if not loop.assigned]
         if not self._lake.healthy:
             reasons.append("lake_unavailable")
+        if self._cache is not None and not self._cache.writable:
+            reasons.append("cache_unwritable")
         return reasons
 
     async def _stop_when_idle(self, stop: asyncio.Event, idle_s: float | None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +31,10 @@ from kafka_pipeline.common.runtime.processor import failure_outcome
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What an id may look like before it becomes a folder [7.3]."""
+
+_FIRST_PAUSE_S = 0.5
+_LAST_PAUSE_S = 30.0
+"""Pauses between attempts on a disk that takes nothing double from the first to the last."""
 
 _FILE_SERVICE = "/cxfileservice/"
 
@@ -117,7 +123,9 @@ class ClaimXDownloadWorker:
 
     async def _fetch(self, task: ClaimXDownloadTask) -> ClaimXCachedDownload:
         name = task.blob_path.rsplit("/", 1)[-1]
-        relative = f"claimx/{task.media_id}/{name}"
+        # A folder of its own for each download [WRK-3 with one level more]: of two downloads of one file neither can
+        # take the other's bytes away or put its own in their place.
+        relative = f"claimx/{task.media_id}/{uuid.uuid4().hex[:12]}/{name}"
         downloaded = await self._into_cache(task.download_url, self._cache.path_for(relative))
         _log.info(
             "file_cached", media_id=task.media_id, project_id=task.project_id, size_bytes=downloaded.bytes_downloaded
@@ -131,8 +139,11 @@ class ClaimXDownloadWorker:
         )
 
     async def _into_cache(self, url: str, path: Path) -> Downloaded:
-        """Download once there is room; where the server told the size too late, begin again with enough of it."""
-        needed_bytes = 0
+        """Download once there is room; where the server told the size too late, begin again with enough of it.
+
+        A disk that takes nothing is waited for: it is no fault of the file, and readiness tells of it [7.3].
+        """
+        needed_bytes, pause_s = 0, _FIRST_PAUSE_S
         while True:
             async with self._transfers:
                 with await self._cache.reserve(needed_bytes) as room:
@@ -141,12 +152,18 @@ class ClaimXDownloadWorker:
                             url, path, credential=self._credential, room=room.try_grow
                         )
                     except DownloadError as error:
-                        if error.fault is not Fault.NO_ROOM:
+                        if error.fault not in {Fault.NO_ROOM, Fault.CACHE_UNWRITABLE}:
                             raise
                         needed_bytes = error.needed_bytes or needed_bytes
+                        self._cache.writable = error.fault is Fault.NO_ROOM
                     else:
+                        self._cache.writable = True
                         room.commit(downloaded.bytes_downloaded)
                         return downloaded
+            if not self._cache.writable:
+                _log.warning("cache_unwritable", again_in_s=pause_s)
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+                pause_s = min(pause_s * 2, _LAST_PAUSE_S)
 
     def _upload_task(self, cached: ClaimXCachedDownload) -> Message:
         return Message(topic=self._cached_topic, key=cached.media_id.encode(), value=cached.to_bytes())

@@ -24,12 +24,15 @@ from kafka_pipeline.common.lake.lookup import GroupedLookup
 from kafka_pipeline.common.lake.objects import ObjectStore
 from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.runtime.batching import Ordering
-from kafka_pipeline.common.runtime.outcomes import Done, Outcome
+from kafka_pipeline.common.runtime.outcomes import Done, Outcome, Skip
 from kafka_pipeline.common.runtime.processor import failure_outcome
 
 _FIRST_PAUSE_S = 0.5
 _LAST_PAUSE_S = 30.0
 """Pauses between attempts on a lake that does not take a file double from the first to the last."""
+
+_TRIES_BESIDE_SUCCESSES = 5
+"""Attempts on one file while others are stored: enough for a passing 503, too few to block a partition."""
 
 _log = structlog.get_logger(__name__)
 
@@ -68,6 +71,7 @@ class ClaimXUploadWorker:
         self._cache = cache
         self._writer = writer
         self._transfers = asyncio.Semaphore(concurrency)
+        self._stored_files = 0
         self._stored = GroupedLookup(self._read_stored)
         self._clock = clock
 
@@ -87,9 +91,26 @@ class ClaimXUploadWorker:
                 _log.info("file_already_stored", media_id=task.media_id)
             else:
                 await self._transfer(task, local)
+        except CacheLostError as error:
+            return await self._lost(task, error)
         except PipelineError as error:
             return failure_outcome(error)
         return Done(messages=(self._result(task),), cleanup=partial(self._cache.release, local))
+
+    async def _lost(self, task: ClaimXCachedDownload, error: CacheLostError) -> Outcome:
+        """Decide about a file that is not in the cache: whoever took it may have stored it meanwhile.
+
+        That is another owner of the partition before a rebalance, or a later download of the same media.
+        """
+        try:
+            stored = await self._stored.get(task.media_id)
+        except PipelineError as unreadable:
+            return failure_outcome(unreadable)
+        if stored is not None and stored.holds(task.blob_path, task.content_sha256):
+            return Done(messages=(self._result(task),))
+        if stored is not None and stored.supersedes(task.downloaded_at):
+            return Skip(reason="superseded")
+        return failure_outcome(error)
 
     async def _transfer(self, task: ClaimXCachedDownload, local: Path) -> None:
         async with self._transfers:
@@ -101,19 +122,26 @@ class ClaimXUploadWorker:
         _log.info("file_stored", media_id=task.media_id, project_id=task.project_id, size_bytes=task.bytes_downloaded)
 
     async def _put(self, task: ClaimXCachedDownload, local: Path) -> None:
-        """Upload, however long the lake is away: that is no fault of the file (I7)."""
-        delay_s = _FIRST_PAUSE_S
+        """Upload, however long the lake is away: that is no fault of the file (I7).
+
+        A file that fails again and again while others succeed is the fault, not the lake: it is failed, or it would
+        hold its partition up for ever.
+        """
+        delay_s, failures, since = _FIRST_PAUSE_S, 0, self._stored_files
         while True:
             try:
                 await self._files.put_file(task.blob_path, local)
             except PipelineError as error:
-                if error.category not in {Category.TRANSIENT, Category.AUTH}:
+                failures += 1
+                alone = failures >= _TRIES_BESIDE_SUCCESSES and self._stored_files > since
+                if alone or error.category not in {Category.TRANSIENT, Category.AUTH}:
                     raise
                 await _check_cached(task, local)
                 _log.warning("upload_repeated", media_id=task.media_id, error=error.text, again_in_s=delay_s)
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
                 delay_s = min(delay_s * 2, _LAST_PAUSE_S)
             else:
+                self._stored_files += 1
                 return
 
     def _result(self, task: ClaimXCachedDownload) -> Message:

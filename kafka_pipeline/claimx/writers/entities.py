@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final, NamedTuple
 
 import structlog
@@ -51,10 +52,15 @@ class StoredMedia(NamedTuple):
     status: str | None
     blob_path: str | None
     content_sha256: str | None
+    downloaded_at: datetime | None = None
 
     def holds(self, blob_path: str, content_sha256: str | None = None) -> bool:
         """Tell whether the lake has the file at that path, and with that hash where one is given [HND-5]."""
         return self.status in _STORED and self.blob_path == blob_path and content_sha256 in {None, self.content_sha256}
+
+    def supersedes(self, downloaded_at: datetime) -> bool:
+        """Tell whether the lake has the file as it was downloaded then, or later."""
+        return self.status in _STORED and self.downloaded_at is not None and self.downloaded_at >= downloaded_at
 
 
 class EntityTableWriter:

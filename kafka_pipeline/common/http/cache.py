@@ -113,6 +113,8 @@ class FileCache:
         self._reserved_bytes = 0
         self._committed_since_look = 0
         self._waiting: deque[asyncio.Event] = deque()
+        self.writable = True
+        """Whether the last download found the disk willing; whoever downloads sets it, readiness tells it."""
 
     @property
     def used_bytes(self) -> int:
@@ -222,6 +224,8 @@ def _delete(path: Path) -> int:
         path.unlink()
     except FileNotFoundError:
         return 0
+    with suppress(OSError):  # not empty: another file of that folder is still needed
+        path.parent.rmdir()
     return size_bytes
 
 

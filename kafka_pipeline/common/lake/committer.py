@@ -100,11 +100,16 @@ class GroupCommitter(Generic[T]):
             self._drains -= 1
 
     async def close(self) -> None:
-        """Take no more, drain, and wait until the last flush is over."""
+        """Take no more, drain, and wait until the last flush is over.
+
+        A flush that nobody waits for any more is ended: its callers gave up, so nobody was promised anything, and while
+        the lake is away it would go on for as long as that takes.
+        """
         self._closed = True
         self._room.set()
         await self.drain()
         if self._runner is not None and not self._runner.done():
+            self._runner.cancel()
             await asyncio.wait([self._runner])
 
     def _arm(self) -> None:

@@ -191,14 +191,16 @@ class LakeWriter:
 
         Raises PipelineError, permanent or unknown.
         """
-        failures = 0
+        failures = unforeseen = 0
         while True:
             try:
                 return await self._in_thread(lambda: self._store.existing(spec, keys, columns))
             except PipelineError as error:
-                if error.category not in {Category.TRANSIENT, Category.AUTH}:
-                    raise
                 failures += 1
+                # A file that is gone may be a snapshot that was vacuumed: the next look takes a fresh one.
+                unforeseen += error.category not in {Category.TRANSIENT, Category.AUTH}
+                if unforeseen >= UNFORESEEN_TRIES:
+                    raise
                 metrics.RETRIES.labels(spec.name).inc()
                 _log.warning("lake_not_readable", table=spec.name, category=error.category.value, error=error.text)
             await self._sleep(pause_seconds(failures, self._jitter()))

@@ -21,7 +21,7 @@ from kafka_pipeline.claimx.schemas.entities import (
     VideoCollabRow,
 )
 from kafka_pipeline.claimx.schemas.inventory import AttachmentRow
-from kafka_pipeline.claimx.writers.entities import EntityTableWriter
+from kafka_pipeline.claimx.writers.entities import EntityTableWriter, StoredMedia
 from kafka_pipeline.claimx.writers.tables import (
     ATTACHMENTS,
     CONTACTS,
@@ -383,12 +383,13 @@ class TestQuestions:
         assert await writer.existing_projects([]) == set()
 
     async def test_stored_files_are_found(self, writer: EntityTableWriter) -> None:
-        """Status, path and hash by media id [HND-5]."""
+        """Status, path, hash and time of the download, by media id [HND-5]."""
         assert await writer.stored_media(["7"]) == {}
-        await writer.write_attachments([success(0, "completed"), failure(media_id="8")])
+        done = success(0, "completed")
+        await writer.write_attachments([done, failure(media_id="8")])
         assert await writer.stored_media({"7", "8", "9"}) == {
-            "7": ("completed", "claimx/1/7/a.mp4", "ab"),
-            "8": ("failed", "claimx/1/7/b.mp4", None),
+            "7": StoredMedia("completed", "claimx/1/7/a.mp4", "ab", done.downloaded_at),
+            "8": StoredMedia("failed", "claimx/1/7/b.mp4", None, None),
         }
 
 

@@ -18,7 +18,7 @@ from kafka_pipeline.common.lake.faults import CONFLICT
 from kafka_pipeline.common.lake.location import LakeLocation
 from kafka_pipeline.common.lake.rules import Row
 from kafka_pipeline.common.lake.tables import TableSpec
-from kafka_pipeline.common.lake.writer import STALL_SECONDS, LakeWriter
+from kafka_pipeline.common.lake.writer import STALL_SECONDS, UNFORESEEN_TRIES, LakeWriter
 
 NOW = datetime(2026, 3, 2, 14, tzinfo=UTC)
 
@@ -148,7 +148,9 @@ async def test_a_look_up_waits_out_an_outage_too(
     monkeypatch.setattr(store, "existing", away)
     assert await lake.existing(things, ["1"], []) == [{"thing_id": "1"}]
     assert pauses.taken == [0.5, 1, 2]
-    failures.append(Category.PERMANENT)
+    failures += [Category.PERMANENT, *[Category.TRANSIENT] * UNFORESEEN_TRIES]
+    assert await lake.existing(things, ["1"], []) == [{"thing_id": "1"}], "a vacuumed snapshot is looked past"
+    failures += [Category.PERMANENT] * UNFORESEEN_TRIES
     with pytest.raises(PipelineError):
         await lake.existing(things, ["1"], [])
 
