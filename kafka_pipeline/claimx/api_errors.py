@@ -37,10 +37,9 @@ class ClaimXApiError(PipelineError):
         self.endpoint = endpoint
         self.status = status
         self.ids = dict(ids or {})
-        self.not_before = not_before
         self.retry_after_s = retry_after_s
         named = "".join(f" {name}={value}" for name, value in self.ids.items())
-        super().__init__(f"{method} {endpoint}{named}: {detail}", category, reason=reason)
+        super().__init__(f"{method} {endpoint}{named}: {detail}", category, reason=reason, not_before=not_before)
 
 
 def category_of_status(status: int) -> Category | None:

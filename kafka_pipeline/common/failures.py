@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 from enum import Enum
 
 
@@ -27,11 +29,30 @@ class PipelineError(Exception):
 
     `text` must hold no secret, no link with a query, no body and no personal data (I10): whoever raises builds it
     from constants, ids, endpoint templates and status codes. `reason` is the finer word for dead letters where there
-    is one (`not_found`, `malformed`), else the category's own.
+    is one (`not_found`, `malformed`), else the category's own. `not_before` is the earliest time of another attempt,
+    where the failing side named one (Retry-After).
     """
 
-    def __init__(self, text: str, category: Category, *, reason: str | None = None) -> None:
+    def __init__(
+        self, text: str, category: Category, *, reason: str | None = None, not_before: datetime | None = None
+    ) -> None:
         super().__init__(text)
         self.text = text
         self.category = category
         self.reason = reason or category.value
+        self.not_before = not_before
+
+
+class UnavailableError(PipelineError):
+    """A dependency is known to be down: nothing was tried, no attempt counts, the record waits where it is (I7).
+
+    `until` returns when trying again is worth it, and may return early: whoever tries too soon gets this error again.
+    `alone` says that other records may well be worked on meanwhile: one host of several is down, not the API.
+    """
+
+    def __init__(
+        self, text: str, until: Callable[[], Awaitable[None]], *, reason: str | None = None, alone: bool = False
+    ) -> None:
+        super().__init__(text, Category.CIRCUIT_OPEN, reason=reason)
+        self.until = until
+        self.alone = alone

@@ -19,9 +19,10 @@ from kafka_pipeline.claimx.schemas.entities import (
 )
 from kafka_pipeline.claimx.schemas.rows import AuditedRow
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask, ClaimXEnrichmentTask
-from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.failures import Category, PipelineError, UnavailableError
 from kafka_pipeline.common.observability.redaction import safe_error_text
-from kafka_pipeline.common.runtime.outcomes import Dead, Retry
+from kafka_pipeline.common.runtime.outcomes import Dead, Retry, Wait
+from kafka_pipeline.common.runtime.processor import failure_outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,8 @@ class Failed:
     error_text: str
     not_before: datetime | None = None
     """Earliest time of the next attempt, where the service named one (settled point 17)."""
+    unavailable: UnavailableError | None = None
+    """Set where nothing was tried, because the service is known to be down: the event waits [CBR-5]."""
 
     @classmethod
     def of(cls, error: Exception) -> Failed:
@@ -90,14 +93,14 @@ class Failed:
             reason=error.reason,
             error_class=name,
             error_text=safe_error_text(error),
-            not_before=getattr(error, "not_before", None),
+            not_before=error.not_before,
+            unavailable=error if isinstance(error, UnavailableError) else None,
         )
 
-    def outcome(self) -> Retry | Dead:
-        """Return what becomes of the record (section 7.1).
-
-        `CIRCUIT_OPEN` is a Retry too: a worker that pauses for the breaker looks at `category` first [CBR-5].
-        """
+    def outcome(self) -> Retry | Dead | Wait:
+        """Return what becomes of the record (section 7.1)."""
+        if self.unavailable is not None:
+            return failure_outcome(self.unavailable)
         if self.category is Category.PERMANENT:
             return Dead(reason=self.reason, error_class=self.error_class, error_text=self.error_text)
         return Retry(

@@ -24,7 +24,7 @@ from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.recent import Recent
 from kafka_pipeline.common.runtime.batching import Ordering
-from kafka_pipeline.common.runtime.outcomes import Done, Outcome, Skip
+from kafka_pipeline.common.runtime.outcomes import Done, Outcome, Skip, Wait
 from kafka_pipeline.common.runtime.processor import failure_outcome
 
 _KNOWN_PROJECTS = 100_000
@@ -178,6 +178,9 @@ class ClaimXEnrichmentWorker:
 
     def _outcome(self, result: HandlerResult, files: set[File]) -> Outcome:
         """Return the event's outcome. Each file is queued once per batch: taking it removes it from `files`."""
+        failure = None if result.failed is None else result.failed.outcome()
+        if isinstance(failure, Wait):
+            return failure  # before it takes a file: it comes again, its neighbours do not
         downloads = []
         for task in result.downloads:
             if _file(task) in files:
@@ -185,8 +188,8 @@ class ClaimXEnrichmentWorker:
                 downloads.append(task)
         messages = tuple(self._download_message(task) for task in downloads)
         monitoring.ENRICHED.labels(event_type=result.task.event_type, outcome=_label(result.failed)).inc()
-        if result.failed is not None:
-            return replace(result.failed.outcome(), messages=messages)
+        if failure is not None:
+            return replace(failure, messages=messages)
         # Remembered only once acknowledged: a file that is remembered and not queued would never be fetched.
         return Done(messages=messages, cleanup=partial(self._remember, [_file(task) for task in downloads]))
 

@@ -57,4 +57,19 @@ class Dead:
     """What follows from the record all the same."""
 
 
-Outcome: TypeAlias = Done | Skip | Retry | Dead
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """The record cannot be worked on now, through no fault of its own: it stays where it is, nothing counts (I7).
+
+    The loop holds it, and gives it to the worker again when `until` returns. Meanwhile its partitions pause.
+    """
+
+    reason: str
+    """What is waited for; one of a small fixed set."""
+    until: Callable[[], Awaitable[None]]
+    """Returns when another try is worth it; cancelled when the record is no longer ours. May be early."""
+    alone: bool = False
+    """Whether other records can be worked on meanwhile: then nothing pauses until what waits fills the worker."""
+
+
+Outcome: TypeAlias = Done | Skip | Retry | Dead | Wait

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.failures import Category, PipelineError, UnavailableError
 from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.observability.redaction import safe_error_text
 from kafka_pipeline.common.runtime.batching import Ordering
-from kafka_pipeline.common.runtime.outcomes import Dead, Outcome, Retry
+from kafka_pipeline.common.runtime.outcomes import Dead, Outcome, Retry, Wait
 
 
 class Processor(Protocol):
@@ -51,11 +51,19 @@ class FailureRouter(Protocol):
         """Return the same for a record that no broker takes whole: small, and still telling its place."""
 
 
-def failure_outcome(error: BaseException) -> Retry | Dead:
+def failure_outcome(error: BaseException) -> Retry | Dead | Wait:
     """Turn an exception into the outcome of its record; what nobody foresaw counts as transient (section 7.1)."""
     name = type(error).__name__
+    if isinstance(error, UnavailableError):
+        return Wait(reason=error.reason, until=error.until, alone=error.alone)
     if not isinstance(error, PipelineError):
         return Retry(category=Category.UNKNOWN, error_class=name, error_text=safe_error_text(error))
     if error.category is Category.PERMANENT:
         return Dead(reason=error.reason, error_class=name, error_text=safe_error_text(error))
-    return Retry(category=error.category, error_class=name, error_text=safe_error_text(error), reason=error.reason)
+    return Retry(
+        category=error.category,
+        error_class=name,
+        error_text=safe_error_text(error),
+        reason=error.reason,
+        not_before=error.not_before,
+    )

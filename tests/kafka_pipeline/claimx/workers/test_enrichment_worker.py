@@ -19,7 +19,7 @@ from kafka_pipeline.claimx.topics import Topics
 from kafka_pipeline.claimx.workers.enrichment_worker import ClaimXEnrichmentWorker
 from kafka_pipeline.claimx.writers.entities import EntityTableWriter
 from kafka_pipeline.common.failures import Category, PipelineError
-from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Skip
+from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Skip, Wait
 
 New = Callable[..., Any]
 
@@ -38,7 +38,7 @@ def worker(topics: Topics, api: Any, entities: EntityTableWriter) -> ClaimXEnric
 
 def downloads(outcomes: Sequence[Outcome]) -> list[ClaimXDownloadTask]:
     """Return the download tasks that follow, those of failed events included."""
-    messages = [message for outcome in outcomes if not isinstance(outcome, Skip) for message in outcome.messages]
+    messages = [message for outcome in outcomes if not isinstance(outcome, Skip | Wait) for message in outcome.messages]
     return [ClaimXDownloadTask.from_bytes(message.value) for message in messages]
 
 
