@@ -14,11 +14,11 @@ from kafka_pipeline.claimx.handlers.base import (
     RowWriter,
 )
 from kafka_pipeline.claimx.handlers.batch_api import BatchApi
+from kafka_pipeline.claimx.handlers.contact import PolicyholderHandler
 from kafka_pipeline.claimx.handlers.media import MediaHandler
-from kafka_pipeline.claimx.handlers.policyholder import PolicyholderHandler
 from kafka_pipeline.claimx.handlers.project import ProjectHandler, read_project
 from kafka_pipeline.claimx.handlers.task import TaskHandler
-from kafka_pipeline.claimx.handlers.video_collab import VideoCollabHandler
+from kafka_pipeline.claimx.handlers.video import VideoCollabHandler
 from kafka_pipeline.claimx.schemas.events import EventType
 
 __all__ = [

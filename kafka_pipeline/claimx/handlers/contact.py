@@ -15,7 +15,7 @@ from kafka_pipeline.claimx.handlers.base import (
     Rows,
     youngest,
 )
-from kafka_pipeline.claimx.handlers.policyholder_rows import (
+from kafka_pipeline.claimx.handlers.contact_rows import (
     contact_of_export,
     contact_of_payload,
     policyholder_time_row,

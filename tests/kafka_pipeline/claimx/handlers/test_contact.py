@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kafka_pipeline.claimx.handlers.base import HandlerResult
-from kafka_pipeline.claimx.handlers.policyholder import PolicyholderHandler
-from kafka_pipeline.claimx.handlers.policyholder_rows import person_in
+from kafka_pipeline.claimx.handlers.contact import PolicyholderHandler
+from kafka_pipeline.claimx.handlers.contact_rows import person_in
 from kafka_pipeline.claimx.schemas.entities import ContactRow, ProjectRow
 from kafka_pipeline.common.failures import Category
 

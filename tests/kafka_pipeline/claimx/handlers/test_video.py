@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kafka_pipeline.claimx.handlers.base import HandlerResult, Origin
-from kafka_pipeline.claimx.handlers.video_collab import VideoCollabHandler
+from kafka_pipeline.claimx.handlers.video import VideoCollabHandler
 from kafka_pipeline.claimx.handlers.video_rows import video_row
 from kafka_pipeline.claimx.schemas.entities import VideoCollabRow
 from kafka_pipeline.claimx.shapes import read_video_report
