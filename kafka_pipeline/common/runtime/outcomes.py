@@ -41,6 +41,8 @@ class Retry:
     """Finer word for a dead letter, if it comes to that; the category otherwise."""
     not_before: datetime | None = None
     """Earliest time of the next attempt, where the failing side named one."""
+    value: bytes | None = None
+    """What the record became on the way, if it is to be tried again as that: a task with a fresher link."""
     messages: tuple[Message, ...] = ()
     """What follows from the record all the same."""
 
