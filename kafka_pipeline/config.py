@@ -196,6 +196,12 @@ class PipelineConfig(BaseSettings):
     claimx_api_rate_limit_per_second: Annotated[float, Field(ge=0, le=100_000)] = Field(
         0, description="API calls per second at most; 0 is no limit, 10 is a cautious one [API-6]."
     )
+    claimx_project_cache_size: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        5_000, description="Project answers kept in memory, some 10 kB each, to spare calls; 0 keeps none (I9)."
+    )
+    claimx_project_cache_seconds: Seconds = Field(
+        1_800, description="Longest time an answer about a project is kept, in seconds [HND-2]."
+    )
     claimx_breaker_failure_threshold: Annotated[int, Field(ge=1, le=1_000)] = Field(
         5, description="Failures in a row after which API calls stop for a while [CBR-1]."
     )

@@ -29,9 +29,11 @@ DOWNLOADS_QUEUED: Final = counter(
 CALLS_SAVED: Final = counter(
     "claimx_enrichment_calls_saved_total",
     labels=("how",),
-    meaning="API calls that events of one batch did not need: grouped with another event of the same project or task,"
-    " or remembered, a project that the batch had read before. Beside them: claimx_api_calls_saved_total.",
-    remedy="No remedy needed; near zero in a burst of one project's events: raise worker_batch_records or its seconds.",
+    meaning="API calls that events did not need: grouped with another event of the batch for the same project or task;"
+    " remembered, a project that the batch had read before; or cached, one that an earlier batch had read since the"
+    " event. Beside them: claimx_api_calls_saved_total.",
+    remedy="No remedy needed; near zero in a burst of one project's events: raise worker_batch_records or its seconds."
+    " No `cached` while a backlog is worked off: raise claimx_project_cache_size or its seconds.",
 )
 TRANSFERS: Final = counter(
     "claimx_transfers_total",

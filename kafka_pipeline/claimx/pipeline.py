@@ -16,6 +16,7 @@ from kafka_pipeline.claimx.api_client import ClaimXApiClient, ClaimXApiSettings
 from kafka_pipeline.claimx.broker import ensure_topics, open_broker
 from kafka_pipeline.claimx.failures import ClaimXFailureRouter
 from kafka_pipeline.claimx.idle import wait_until_idle
+from kafka_pipeline.claimx.project_cache import ProjectCache
 from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
 from kafka_pipeline.claimx.workers.download_worker import ClaimXDownloadWorker, leads_to_login
 from kafka_pipeline.claimx.workers.enrichment_worker import ClaimXEnrichmentWorker
@@ -211,8 +212,14 @@ class Pipeline:
             case WorkerKind.ENRICHER:
                 api = await self._stack.enter_async_context(ClaimXApiClient(self._api_settings(), clock=self._clock))
                 await self._check_api(api)
+                cached = ProjectCache(
+                    api,
+                    max_projects=config.claimx_project_cache_size,
+                    max_age_s=config.claimx_project_cache_seconds,
+                    clock=self._clock,
+                )
                 return ClaimXEnrichmentWorker(
-                    topics=self.topics, api=api, writer=entities, store_signed_links=signed_links, clock=self._clock
+                    topics=self.topics, api=cached, writer=entities, store_signed_links=signed_links, clock=self._clock
                 ), self._batched()
             case WorkerKind.DOWNLOADER:
                 downloader = await self._stack.enter_async_context(self._downloader())

@@ -62,6 +62,10 @@ class ProjectExport:
         """The id in the answer."""
         return to_id(self.project.get("projectId"), "projectId")
 
+    def is_of(self, project_id: str) -> bool:
+        """Tell whether this is an answer about that project: there is one in it, and no other id."""
+        return bool(self.project) and self.project_id in {None, project_id}
+
     @property
     def master_file_name(self) -> str | None:
         """P.mfn, else P.masterFileName, else the first one of the team (9.3)."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import datetime
 
 from kafka_pipeline.claimx import monitoring
 from kafka_pipeline.claimx.api import ClaimXApi, Reply
+from kafka_pipeline.claimx.schemas.tasks import ClaimXEnrichmentTask
 from kafka_pipeline.claimx.shapes import MediaList, ProjectExport, TaskAssignment, VideoCall
 from kafka_pipeline.common.failures import PipelineError
 
@@ -15,12 +17,15 @@ from kafka_pipeline.common.failures import PipelineError
 class BatchApi:
     """Remembers project answers, errors too, for as long as one batch lasts; passes everything else on.
 
-    Make one per batch, with the time of its youngest event: no project answer will be older than that.
+    Make one per batch, with its events: no answer about a project is older than the youngest event of that project,
+    whoever asks first.
     """
 
-    def __init__(self, api: ClaimXApi, *, as_of: datetime) -> None:
+    def __init__(self, api: ClaimXApi, tasks: Iterable[ClaimXEnrichmentTask]) -> None:
         self._api = api
-        self._as_of = as_of
+        self._as_of: dict[str, datetime] = {}
+        for task in tasks:
+            self._as_of[task.project_id] = max(task.created_at, self._as_of.get(task.project_id, task.created_at))
         self._projects: dict[str, Reply[ProjectExport] | PipelineError] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -30,7 +35,7 @@ class BatchApi:
             known = self._projects.get(project_id)
             if known is None:
                 try:
-                    known = await self._api.get_project(project_id, as_of=self._as_of)
+                    known = await self._api.get_project(project_id, as_of=self._as_of.get(project_id, as_of))
                 except PipelineError as error:
                     known = error
                 self._projects[project_id] = known

@@ -38,10 +38,9 @@ async def ask_project(api: ClaimXApi, project_id: str, *, as_of: datetime) -> An
     reply = await api.get_project(project_id, as_of=as_of)
     if isinstance(reply, NotFound):
         raise NotFoundError("project")
-    if not reply.value.project:
-        raise WrongAnswerError("the answer holds no project")
-    if reply.value.project_id not in {None, project_id}:
-        raise WrongAnswerError("the answer is about another project")
+    if not reply.value.is_of(project_id):
+        what = "is about another project" if reply.value.project else "holds no project"
+        raise WrongAnswerError(f"the answer {what}")
     return reply
 
 

@@ -14,7 +14,7 @@ from kafka_pipeline.claimx import monitoring
 from kafka_pipeline.claimx.api import ClaimXApi
 from kafka_pipeline.claimx.api_errors import NOT_FOUND
 from kafka_pipeline.claimx.handlers import BatchApi, build_handlers, read_project
-from kafka_pipeline.claimx.handlers.base import EventHandler, Failed, HandlerContext, HandlerResult, Rows, youngest
+from kafka_pipeline.claimx.handlers.base import EventHandler, Failed, HandlerContext, HandlerResult, Rows
 from kafka_pipeline.claimx.schemas.events import EventType
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask, ClaimXEnrichmentTask
 from kafka_pipeline.claimx.topics import Group, Topics
@@ -105,7 +105,7 @@ class ClaimXEnrichmentWorker:
         if not routed:
             return {}
         tasks = list(routed.values())
-        api = BatchApi(self._api, as_of=youngest(tasks))
+        api = BatchApi(self._api, tasks)
         unreachable = await self._ensure_projects_exist(tasks, api)
         results: dict[int, HandlerResult] = {}
         shares: defaultdict[EventHandler, list[int]] = defaultdict(list)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from prometheus_client import REGISTRY
 
+from kafka_pipeline.claimx.project_cache import ProjectCache
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask
 from kafka_pipeline.common.runtime.outcomes import Done
 from kafka_pipeline.simulator.settings import SimulatorSettings
@@ -68,6 +70,56 @@ async def test_events_over_some_projects_cost_at_most_as_many_project_calls(
         {event.task_assignment_id for event in events if event.event_type in TASK_TYPES}
     )
     assert simulator.calls[REPORT] == len({event.project_id for event in events if event.event_type in VIDEO_TYPES})
+
+
+@pytest.mark.parametrize("size", [1, 7, 40])
+async def test_a_backlog_costs_one_project_call_per_project_however_it_is_cut(
+    simulator: Simulator, enricher: Callable[..., Any], tale: Any, size: int
+) -> None:
+    """The events are older than the first read of their project, so that no later batch needs another.
+
+    Without the cache every creation and invitation of a later batch costs a call; the tables are the same.
+    """
+    items = [item for item in simulator.feed() if item.event_type in ROUTED_TYPES]
+    plain, tables = await enricher(simulator.api_url, token=simulator.token, in_memory=True)
+    _, others = await enricher(simulator.api_url, token=simulator.token, in_memory=True)
+    cached = tale.worker(others, ProjectCache(plain._api, max_projects=100, max_age_s=600.0))
+    calls = []
+    for worker in (plain, cached):
+        before = simulator.calls[PROJECT]
+        records = tale.records(items)
+        for start in range(0, len(records), size):
+            outcomes = await worker.process(records[start : start + size])
+            assert {type(outcome) for outcome in outcomes} == {Done}
+        calls.append(simulator.calls[PROJECT] - before)
+    projects = len({item.event.project_id for item in items if item.event})
+    assert calls[1] == projects < calls[0]
+    for name in ENTITIES:
+        assert sorted(map(_facts, tables.rows(name))) == sorted(map(_facts, others.rows(name)))
+
+
+ENTITIES = ("projects", "contacts", "media", "tasks", "task_templates", "external_links", "video_collab")
+CLOCKS = {"created_at", "updated_at", "created_date", "last_enriched_at", "master_file_name_observed_at", "expires_at"}
+
+
+def _facts(row: dict[str, Any]) -> str:
+    """Return a row without what depends on when the API was asked."""
+    return str({column: value for column, value in row.items() if column not in CLOCKS})
+
+
+async def test_an_event_that_comes_after_the_last_read_is_not_enriched_by_it(
+    simulator: Simulator, enricher: Callable[..., Any], tale: Any
+) -> None:
+    """What the service said before the event is outdated by the event; in one batch, only its own project is."""
+    worker, lake = await enricher(simulator.api_url, token=simulator.token)
+    cached = tale.worker(lake.writer, ProjectCache(worker._api, max_projects=100, max_age_s=600.0))
+    first, second = list(simulator.world.projects)[:2]
+    created = [tale.record("PROJECT_CREATED", project) for project in (first, second)]
+    await cached.process(created)
+    assert simulator.calls[PROJECT] == 2
+    fresh = tale.record("PROJECT_CREATED", first, created_at=datetime.now(UTC))
+    await cached.process([fresh, created[1]])
+    assert simulator.calls[PROJECT] == 3
 
 
 async def test_handlers_ask_side_by_side(tale: Any, memory: Any) -> None:

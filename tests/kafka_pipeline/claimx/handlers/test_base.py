@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -203,9 +203,14 @@ def test_rows_have_one_place_per_entity_table() -> None:
     assert set(Rows.__dataclass_fields__) == {table.logical_table for table in ENTITY_ROWS}
 
 
-async def test_a_batch_fetches_a_project_once(api: Any, api_error: Any) -> None:
-    """[HND-2] Answers and errors are remembered, also for those who ask at the same time; the rest passes."""
-    batch = BatchApi(api, as_of=SOON)
+async def test_a_batch_fetches_a_project_once(api: Any, api_error: Any, event: Any) -> None:
+    """[HND-2] Answers and errors are remembered, also for those who ask at the same time; the rest passes.
+
+    A project is asked for as of the youngest event that the batch has of it, whichever of them asks.
+    """
+    older, later = SOON - timedelta(minutes=1), SOON + timedelta(minutes=1)
+    times = (("1", older), ("1", SOON), ("1", older), ("2", SOON), ("3", later))
+    batch = BatchApi(api, [event("PROJECT_CREATED", project_id=project_id, created_at=at) for project_id, at in times])
     replies = await asyncio.gather(*(batch.get_project("1") for _ in range(3)))
     assert all(reply is replies[0] for reply in replies)
     api.project = api_error(Category.TRANSIENT)
