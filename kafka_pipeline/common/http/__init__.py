@@ -4,6 +4,7 @@ from kafka_pipeline.common.http.cache import CachePathError, Cleaned, FileCache,
 from kafka_pipeline.common.http.download import Downloaded, Downloader
 from kafka_pipeline.common.http.errors import DownloadError, Fault
 from kafka_pipeline.common.http.guard import Credential, DownloadPolicy, Origin, Refused, check_url
+from kafka_pipeline.common.http.sinks import FileSink, Sink
 
 __all__ = [
     "CachePathError",
@@ -15,8 +16,10 @@ __all__ = [
     "Downloader",
     "Fault",
     "FileCache",
+    "FileSink",
     "Origin",
     "Refused",
     "Reservation",
+    "Sink",
     "check_url",
 ]

@@ -1,11 +1,11 @@
-"""Brings a file from a link to the disk: whole, hashed, durable, or not at all.
+"""Brings a file from a link into a sink (a file of the disk, an object of the lake): whole, hashed, or not at all.
 
-    link ─check─▶ connect (address checked) ─▶ redirect? check again ─▶ body ─▶ partial file ─▶ fsync, rename
+    link ─check─▶ connect (address checked) ─▶ redirect? check again ─▶ body ─▶ sink ─▶ finish: durable and visible
                                                                           └─ cut? go on by Range, a few times
 
 One call is one attempt in the sense of the retry rules. It follows redirects itself, goes on after a cut with If-Range,
-or begins again where the server cannot say that the file is still the same (settled point 11). Whatever ends it, the
-partial file is gone afterwards. Memory is bounded by `_WRITE_BYTES`, whatever the size of the file (I9).
+or begins again where the server cannot say that the file is still the same (settled point 11). Whatever ends it, what
+was partial is gone afterwards. Memory is bounded by `_WRITE_BYTES`, whatever the size of the file (I9).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -27,12 +28,12 @@ from yarl import URL
 
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.http import answers
-from kafka_pipeline.common.http.edges import error_body, network_faults, on_disk
+from kafka_pipeline.common.http.edges import error_body, network_faults
 from kafka_pipeline.common.http.errors import DownloadError, Fault
 from kafka_pipeline.common.http.guard import Allowed, Credential, DownloadPolicy, Link, Refused, check_link, parse_link
-from kafka_pipeline.common.http.partial import PartialFile
 from kafka_pipeline.common.http.resolver import CheckedResolver
 from kafka_pipeline.common.http.retry_after import retry_after_seconds
+from kafka_pipeline.common.http.sinks import FileSink, Sink
 
 IsLoginPage = Callable[[URL], bool]
 """Says whether the target of a redirect is the service's own login page."""
@@ -50,12 +51,11 @@ _CUT: Final = frozenset({Fault.SHORT_BODY, Fault.NETWORK, Fault.TIMED_OUT})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloaded:
-    """A file that is complete and durable at `path`."""
+    """A file that is complete and durable in its place."""
 
-    path: Path
     bytes_downloaded: int
     sha256: str
-    """Hex digest of the bytes as they came, which are the bytes on disk: nothing is ever inflated."""
+    """Hex digest of the bytes as they came, which are the bytes that are kept: nothing is ever inflated."""
     content_type: str | None
     content_encoding: str | None
     """Where not None, the server sent encoded bytes although asked not to."""
@@ -67,7 +67,7 @@ class Downloaded:
 class _Transfer:
     """What is known of a body so far."""
 
-    partial: PartialFile
+    sink: Sink
     suffix: str
     room: Room
     validator: str | None = None
@@ -77,10 +77,17 @@ class _Transfer:
     content_encoding: str | None = None
     interrupted: bool = False
     """Set once a body has begun: from here on a cut is worth going on after."""
+    in_sink: bool = False
+    """Set while the sink is waited for: what takes too long then is not the host's fault."""
 
     def begin_again(self) -> None:
         self.validator = None
         self.total_bytes = None
+
+    async def write(self, data: bytearray) -> None:
+        self.in_sink = True
+        await self.sink.write(data)
+        self.in_sink = False
 
 
 class Downloader:
@@ -152,29 +159,41 @@ class Downloader:
     ) -> Downloaded:
         """Download the link to `destination`, replacing what is there, and return what came.
 
-        `credential` is sent while every hop so far is its origin, never again after. `file_name` (by default the
-        destination's) tells whether an HTML page is what was asked for. `room` is asked before bytes are written;
-        if it says no, the download ends with NO_ROOM. Raises DownloadError; on any error, and when cancelled, no
-        file is left behind.
+        `file_name` (by default the destination's) tells whether an HTML page is what was asked for. All else is as
+        with `stream`; on any error, and when cancelled, no file is left behind.
+        """
+        name = file_name or destination.name
+        return await self.stream(url, FileSink(destination), file_name=name, credential=credential, room=room)
+
+    async def stream(
+        self,
+        url: str,
+        sink: Sink,
+        *,
+        file_name: str,
+        credential: Credential | None = None,
+        room: Room | None = None,
+    ) -> Downloaded:
+        """Download the link into a sink, and return what came once the sink has finished.
+
+        `credential` is sent while every hop so far is its origin, never again after. `room` is asked before bytes are
+        written; if it says no, the download ends with NO_ROOM. Raises DownloadError, and what the sink raises; on any
+        error, and when cancelled, the sink is told to discard.
         """
         link = parse_link(url)
-        transfer = _Transfer(
-            partial=PartialFile(destination),
-            suffix=Path(file_name or destination.name).suffix,
-            room=room or (lambda _bytes: True),
-        )
+        transfer = _Transfer(sink=sink, suffix=Path(file_name).suffix, room=room or (lambda _bytes: True))
         try:
             async with asyncio.timeout(self._policy.total_timeout_s):
                 resumes = await self._attempt(link, transfer, credential)
         except TimeoutError:
             host = None if isinstance(link, Refused) else link.origin.host
-            raise DownloadError(Fault.TIMED_OUT, host=host, detail="the whole attempt took too long") from None
+            fault = Fault.SINK_SLOW if transfer.in_sink else Fault.TIMED_OUT
+            raise DownloadError(fault, host=host, detail="the whole attempt took too long") from None
         finally:
-            transfer.partial.discard()
+            await sink.discard()
         return Downloaded(
-            path=destination,
-            bytes_downloaded=transfer.partial.size_bytes,
-            sha256=transfer.partial.sha256,
+            bytes_downloaded=sink.size_bytes,
+            sha256=sink.sha256,
             content_type=transfer.content_type,
             content_encoding=transfer.content_encoding,
             resumes=resumes,
@@ -183,7 +202,7 @@ class Downloader:
     async def _attempt(self, link: Link | Refused, transfer: _Transfer, credential: Credential | None) -> int:
         """Exchange requests and answers until the file is whole; return how many cuts there were."""
         allowed = self._checked(link, Fault.LINK_REFUSED)
-        await on_disk(transfer.partial.open)
+        await transfer.sink.open()
         cuts = 0
         while True:
             try:
@@ -194,18 +213,19 @@ class Downloader:
                     raise
                 cuts += 1
                 transfer.interrupted = False
-        await on_disk(transfer.partial.finish)
+        transfer.in_sink = True
+        await transfer.sink.finish()
         return cuts
 
     async def _exchange(self, link: Allowed, transfer: _Transfer, credential: Credential | None) -> None:
         """Ask for the file, or for the rest of it, and write what comes."""
         headers: dict[str, str] = {}
-        if transfer.partial.size_bytes and transfer.validator:
-            headers = {"Range": f"bytes={transfer.partial.size_bytes}-", "If-Range": transfer.validator}
+        if transfer.sink.size_bytes and transfer.validator:
+            headers = {"Range": f"bytes={transfer.sink.size_bytes}-", "If-Range": transfer.validator}
         async with self._answer(link, headers, credential) as (response, host):
             with_rest = await self._judged(response, host, transfer, asked_for_rest=bool(headers))
-            if not with_rest and transfer.partial.size_bytes:
-                await on_disk(transfer.partial.restart)
+            if not with_rest and transfer.sink.size_bytes:
+                await transfer.sink.restart()
             transfer.interrupted = True
             with network_faults(host):
                 await self._body(response, host, transfer)
@@ -221,8 +241,10 @@ class Downloader:
         body = await error_body(response, self._policy.read_timeout_s) if response.status in {400, 403} else b""
         fault = answers.fault_of_status(response.status, body)
         if fault is not None:
-            wait_s = retry_after_seconds(response.headers.get("Retry-After"), self._clock.now())
-            raise DownloadError(fault, host=host, status=response.status, retry_after_s=wait_s)
+            now = self._clock.now()
+            wait_s = retry_after_seconds(response.headers.get("Retry-After"), now)
+            not_before = None if wait_s is None else now + timedelta(seconds=wait_s)
+            raise DownloadError(fault, host=host, status=response.status, retry_after_s=wait_s, not_before=not_before)
         if response.status == 206:
             if asked_for_rest and _goes_on(response, transfer):
                 return True
@@ -244,15 +266,15 @@ class Downloader:
         try:
             async for chunk in response.content.iter_any():
                 gathered += chunk
-                self._claim(host, transfer, transfer.partial.size_bytes + len(gathered))
+                self._claim(host, transfer, transfer.sink.size_bytes + len(gathered))
                 if len(gathered) >= _WRITE_BYTES:
                     data, gathered = gathered, bytearray()
-                    await on_disk(transfer.partial.write, data)
+                    await transfer.write(data)
         except (aiohttp.ClientError, OSError):
-            await on_disk(transfer.partial.write, gathered)  # the next request goes on after what came before the cut
+            await transfer.write(gathered)  # the next request goes on after what came before the cut
             raise
-        await on_disk(transfer.partial.write, gathered)
-        if transfer.total_bytes is not None and transfer.partial.size_bytes != transfer.total_bytes:
+        await transfer.write(gathered)
+        if transfer.total_bytes is not None and transfer.sink.size_bytes != transfer.total_bytes:
             raise DownloadError(Fault.SHORT_BODY, host=host, status=response.status)
 
     def _claim(self, host: str, transfer: _Transfer, total_bytes: int) -> None:
@@ -314,7 +336,7 @@ class Downloader:
 def _goes_on(response: aiohttp.ClientResponse, transfer: _Transfer) -> bool:
     """Return whether a 206 begins where we stopped, in the file that we began with."""
     part = answers.continuation(response.headers)
-    if part is None or part.start != transfer.partial.size_bytes:
+    if part is None or part.start != transfer.sink.size_bytes:
         return False
     if None not in {part.total_bytes, transfer.total_bytes} and part.total_bytes != transfer.total_bytes:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import Enum
 from typing import Final
 
@@ -50,6 +51,8 @@ class Fault(str, Enum):
     """The cache has no room for a file of this size now. Not a failure of the file: wait for room, then begin again."""
     CACHE_UNWRITABLE = "cache_unwritable"
     """Disk full, read-only, or no permission."""
+    SINK_SLOW = "sink_slow"
+    """The place where the file goes took its bytes so slowly that the attempt ran out of time."""
 
 
 CATEGORIES: Final[Mapping[Fault, Category]] = {
@@ -72,6 +75,7 @@ CATEGORIES: Final[Mapping[Fault, Category]] = {
     Fault.TOO_LARGE: Category.PERMANENT,
     Fault.NO_ROOM: Category.TRANSIENT,
     Fault.CACHE_UNWRITABLE: Category.TRANSIENT,
+    Fault.SINK_SLOW: Category.TRANSIENT,
 }
 
 OF_THE_HOST: Final = frozenset(
@@ -86,8 +90,8 @@ _REASONS: Final = frozenset({Fault.NOT_FOUND, Fault.CACHE_UNWRITABLE})
 class DownloadError(PipelineError):
     """A download that did not end in a file. Its text shows a link as `https://<host>/<redacted>`, a body not at all.
 
-    `status` is the HTTP status where one was received, `retry_after_s` the wait the server asked for,
-    `needed_bytes` (of NO_ROOM) what the cache must have room for.
+    `status` is the HTTP status where one was received, `retry_after_s` the wait the server asked for and `not_before`
+    the time it leads to, `needed_bytes` (of NO_ROOM) what the cache must have room for.
     """
 
     def __init__(
@@ -98,13 +102,15 @@ class DownloadError(PipelineError):
         detail: str = "",
         status: int | None = None,
         retry_after_s: float | None = None,
+        not_before: datetime | None = None,
         needed_bytes: int | None = None,
     ) -> None:
         category = CATEGORIES[fault]
         told = [f"download from {f'https://{host}/<redacted>' if host else '<redacted>'}: {fault.value}"]
         told += [f"status {status}"] if status is not None else []
         told += [detail] if detail else []
-        super().__init__(", ".join(told), category, reason=fault.value if fault in _REASONS else None)
+        reason = fault.value if fault in _REASONS else None
+        super().__init__(", ".join(told), category, reason=reason, not_before=not_before)
         self.fault = fault
         self.host = host
         self.status = status

@@ -18,6 +18,7 @@ from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.lake.faults import storage_failure
 from kafka_pipeline.common.lake.incoming import Incoming, incoming_of
 from kafka_pipeline.common.lake.location import RETRIES, RETRY_SECONDS, LakeLocation, unwritable
+from kafka_pipeline.common.lake.upload import Upload
 
 if TYPE_CHECKING:
     from obstore.store import RetryConfig
@@ -92,6 +93,11 @@ class ObjectStore:
             raise PipelineError(f"an upload of {size} bytes arrived as {stored}", Category.TRANSIENT)
         return size
 
+    def upload(self, path: str) -> Upload:
+        """Return a place for a file whose bytes are still to come, and which will replace what is there."""
+        target = self._prefix + path
+        return Upload(self._store, place=self._place_for(target), target=target)
+
     async def put_bytes(self, path: str, data: bytes) -> None:
         """Store a few bytes, replacing what is there."""
         await self._put(path, data)
@@ -120,13 +126,17 @@ class ObjectStore:
 
     async def _put(self, path: str, what: Path | bytes) -> None:
         target = self._prefix + path
-        place = self._incoming.new_path() if self._incoming is not None else target
+        place = self._place_for(target)
         try:
             await obstore.put_async(self._store, place, what, chunk_size=CHUNK_BYTES, max_concurrency=CONCURRENT_PARTS)
             if place != target:
                 await obstore.rename_async(self._store, place, target, overwrite=True)
         except (BaseError, OSError, ValueError) as error:
             raise storage_failure(error, "writing a file of the lake") from None
+
+    def _place_for(self, target: str) -> str:
+        """Return where the bytes of a file gather until it is whole."""
+        return target if self._incoming is None else self._incoming.new_path()
 
 
 async def check_writable(location: LakeLocation) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from kafka_pipeline.common.clock import SYSTEM_CLOCK
-from kafka_pipeline.common.failures import Category
+from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.http.download import Downloader
-from kafka_pipeline.common.http.errors import DownloadError, Fault
+from kafka_pipeline.common.http.errors import OF_THE_HOST, DownloadError, Fault
 from kafka_pipeline.common.http.guard import Credential, DownloadPolicy, Origin
 
 BODY = bytes(range(256)) * 300
@@ -160,6 +160,8 @@ async def test_retry_after_as_a_date_is_told_in_seconds(kit: Any) -> None:
 
     assert error.retry_after_s is not None
     assert 60 < error.retry_after_s <= 100
+    assert error.not_before is not None
+    assert then - timedelta(seconds=2) <= error.not_before <= then
 
 
 @pytest.mark.parametrize(("name", "refused"), [("photo.jpg", True), ("noextension", True), ("report.HTML", False)])
@@ -424,6 +426,89 @@ class TestLimits:
 
         assert Fault.CACHE_UNWRITABLE is error.fault
         assert "photo" not in str(error)
+
+
+class TestSinks:
+    """A download goes wherever its caller wants it: the sink is the only one who knows."""
+
+    class Held:
+        """Takes bytes into memory, as slowly and as unwillingly as it is told."""
+
+        def __init__(self) -> None:
+            self.kept = b""
+            self.size_bytes = 0
+            self.sha256 = ""
+            self.calls: list[str] = []
+            self.stalls = False
+            self.fails: PipelineError | None = None
+
+        async def open(self) -> None:
+            """Note it."""
+            self.calls.append("open")
+
+        async def write(self, data: bytes | bytearray) -> None:
+            """Take, stall or fail."""
+            if self.fails:
+                raise self.fails
+            if self.stalls:
+                await asyncio.sleep(60)
+            self.kept += bytes(data)
+            self.size_bytes = len(self.kept)
+
+        async def restart(self) -> None:
+            """Forget."""
+            self.calls.append("restart")
+            self.kept, self.size_bytes = b"", 0
+
+        async def finish(self) -> None:
+            """Note it."""
+            self.calls.append("finish")
+
+        async def discard(self) -> None:
+            """Note it."""
+            self.calls.append("discard")
+
+    async def test_bytes_go_into_the_sink_and_nowhere_else(self, kit: Any) -> None:
+        """Cut, and begun again because the file changed: what the sink holds in the end is the file."""
+
+        async def cut(_request: Any, write: Any) -> None:
+            await write(HEAD + BODY[:50_000])
+
+        server = await kit.server(cut, kit.answer(200, BODY[::-1], ETag='"v2"'))
+        sink = self.Held()
+
+        async with kit.downloader() as downloader:
+            got = await downloader.stream(server.url("/f"), sink, file_name="f.jpg")
+
+        assert (BODY[::-1], len(BODY), 1) == (sink.kept, got.bytes_downloaded, got.resumes)
+        assert sink.calls == ["open", "restart", "finish", "discard"]
+        assert kit.left_behind() == []
+
+    async def test_a_sink_that_fails_is_told_to_forget(self, kit: Any) -> None:
+        """Its own error comes out unchanged, and nothing is finished."""
+        server = await kit.server(kit.answer(200, BODY))
+        sink = self.Held()
+        sink.fails = PipelineError("the lake is away", Category.TRANSIENT)
+
+        async with kit.downloader() as downloader:
+            with pytest.raises(PipelineError, match="the lake is away"):
+                await downloader.stream(server.url("/f"), sink, file_name="f.jpg")
+
+        assert sink.calls == ["open", "discard"]
+
+    async def test_a_sink_that_takes_too_long_is_not_the_hosts_fault(self, kit: Any) -> None:
+        """A breaker of the host must not count it."""
+        server = await kit.server(kit.answer(200, BODY))
+        sink = self.Held()
+        sink.stalls = True
+
+        async with kit.downloader(total_timeout_s=0.2) as downloader:
+            with pytest.raises(DownloadError) as caught:
+                await downloader.stream(server.url("/f"), sink, file_name="f.jpg")
+
+        assert (caught.value.fault, caught.value.category) == (Fault.SINK_SLOW, Category.TRANSIENT)
+        assert Fault.SINK_SLOW not in OF_THE_HOST
+        assert sink.calls == ["open", "discard"]
 
 
 class TestRedirects:
