@@ -31,7 +31,7 @@ import structlog
 from kafka_pipeline.claimx.api import Answer, ClaimXApi, ClaimXApiSettings, Guard, NotFound, Reply
 from kafka_pipeline.claimx.api_errors import NOT_FOUND, ClaimXApiError, category_of_status
 from kafka_pipeline.claimx.api_metrics import API_CALL_SECONDS, API_CALLS, API_CALLS_SAVED
-from kafka_pipeline.claimx.api_pace import MAX_HONOURED_S, Pace, Sleep
+from kafka_pipeline.claimx.api_pace import MAX_HONOURED_S, Pace
 from kafka_pipeline.claimx.schemas import wire
 from kafka_pipeline.claimx.shapes import (
     MediaList,
@@ -44,7 +44,7 @@ from kafka_pipeline.claimx.shapes import (
     read_video_report,
 )
 from kafka_pipeline.claimx.single_flight import Flight, SingleFlight
-from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
+from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock, Sleep
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.http.retry_after import retry_after_seconds
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Final
 
-from kafka_pipeline.common.clock import Clock
-
-Sleep = Callable[[float], Awaitable[None]]
-"""Waits that many seconds; the clock handed in beside it must have advanced when it returns."""
+from kafka_pipeline.common.clock import Clock, Sleep
 
 MAX_HONOURED_S: Final = 60.0
 """Longest pause a Retry-After can impose on the client; a longer one is left to the retry topics."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Protocol
+
+Sleep = Callable[[float], Awaitable[None]]
+"""Waits that many seconds; the clock handed in beside it must have advanced when it returns."""
 
 
 class Clock(Protocol):

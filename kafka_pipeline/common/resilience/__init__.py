@@ -1,0 +1,1 @@
+"""What a pipeline does about failures: when to try again, when to wait, when to stop."""
