@@ -82,6 +82,8 @@ def down(data: Path, mark: str, folder: Path) -> int:
         running = running_node(data, mark)
         if running is not None:
             stop(running["pid"])
+            for left in running.get("leftovers", []):
+                Path(left).unlink(missing_ok=True)
         if (data / STATE).exists():
             shutil.rmtree(data)
     print("stopped" if running is not None else "not running")
