@@ -142,6 +142,11 @@ class PipelineConfig(BaseSettings):
     max_event_bytes: Annotated[int, Field(ge=1_024, le=2**30)] = Field(
         2**20, description="Size of an event in bytes above which it is set aside."
     )
+    dead_letter_max_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Share of a worker's records in the dead letters above which it stops; 1 is off."
+    )
+    dead_letter_window_seconds: Seconds = Field(300, description="Time over which that share is taken, in seconds.")
+    dead_letter_min_records: Count = Field(100, description="Dead letters in that time below which no worker stops.")
     delta_flush_seconds: Annotated[float, Field(gt=0, le=3_600)] = Field(
         1, description="Longest time rows wait before they are committed to the lake, in seconds."
     )

@@ -14,9 +14,11 @@ import structlog
 
 from kafka_pipeline.claimx.api_client import ClaimXApiClient, ClaimXApiSettings
 from kafka_pipeline.claimx.broker import ensure_topics, open_broker
-from kafka_pipeline.claimx.failures import ClaimXFailureRouter
+from kafka_pipeline.claimx.failures import IN_PLACE, InPlaceFailures
 from kafka_pipeline.claimx.idle import wait_until_idle
 from kafka_pipeline.claimx.project_cache import ProjectCache
+from kafka_pipeline.claimx.retry.download_handler import DownloadRetryHandler
+from kafka_pipeline.claimx.retry.enrichment_handler import EnrichmentRetryHandler
 from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
 from kafka_pipeline.claimx.workers.download_worker import ClaimXDownloadWorker, leads_to_login
 from kafka_pipeline.claimx.workers.enrichment_worker import ClaimXEnrichmentWorker
@@ -34,8 +36,10 @@ from kafka_pipeline.common.lake.location import LakeLocation
 from kafka_pipeline.common.lake.objects import ObjectStore, check_writable
 from kafka_pipeline.common.lake.writer import LakeWriter
 from kafka_pipeline.common.messaging import Broker, Producer
+from kafka_pipeline.common.resilience.flood import FloodLimits
+from kafka_pipeline.common.resilience.retry import RetryPolicy
 from kafka_pipeline.common.runtime.loop import LoopSettings, WorkerLoop
-from kafka_pipeline.common.runtime.processor import Processor
+from kafka_pipeline.common.runtime.processor import FailureRouter, Processor
 from kafka_pipeline.config import PipelineConfig
 
 _BROKER_CHECK_S = 10.0
@@ -60,15 +64,6 @@ class WorkerKind(str, Enum):
     DOWNLOADER = "claimx-downloader"
     UPLOADER = "claimx-uploader"
     RESULT_PROCESSOR = "claimx-result-processor"
-
-
-_DEAD_LETTERS = {
-    WorkerKind.INGESTER: DeadLetterKind.EVENTS,
-    WorkerKind.ENRICHER: DeadLetterKind.ENRICHMENT,
-    WorkerKind.DOWNLOADER: DeadLetterKind.DOWNLOADS,
-    WorkerKind.UPLOADER: DeadLetterKind.DOWNLOADS,
-    WorkerKind.RESULT_PROCESSOR: DeadLetterKind.DOWNLOADS,
-}
 
 
 class Pipeline:
@@ -139,6 +134,7 @@ class Pipeline:
     def not_ready(self) -> list[str]:
         """Return what stands in the way of work, in words of [WRK-5] where it has them."""
         reasons = [f"{loop.name} has no partitions" for loop in self._loops if not loop.assigned]
+        reasons += sorted({reason for loop in self._loops for reason in loop.waiting_for if reason != IN_PLACE})
         if not self._lake.healthy:
             reasons.append("lake_unavailable")
         if self._cache is not None and not self._cache.writable:
@@ -191,11 +187,34 @@ class Pipeline:
                     processor,
                     consumer=self._broker.consumer(processor.group),
                     producer=self._producer,
-                    failures=ClaimXFailureRouter(kind=_DEAD_LETTERS[kind], topics=self.topics, clock=self._clock),
+                    failures=self._failures(kind),
+                    delayed_topics=self._retries(kind),
                     settings=settings,
                     clock=self._clock,
                 )
             )
+
+    def _failures(self, kind: WorkerKind) -> FailureRouter:
+        policy = RetryPolicy(delays_s=self._config.claimx_retry_delays_seconds)
+        match kind:
+            case WorkerKind.INGESTER:
+                return InPlaceFailures(DeadLetterKind.EVENTS, self.topics, self._clock)
+            case WorkerKind.ENRICHER:
+                return EnrichmentRetryHandler(topics=self.topics, policy=policy, clock=self._clock)
+            case WorkerKind.DOWNLOADER | WorkerKind.UPLOADER:
+                return DownloadRetryHandler(topics=self.topics, policy=policy, clock=self._clock)
+            case WorkerKind.RESULT_PROCESSOR:
+                return InPlaceFailures(DeadLetterKind.DOWNLOADS, self.topics, self._clock)
+
+    def _retries(self, kind: WorkerKind) -> tuple[str, ...]:
+        """Return the retry topics that a worker reads beside its own."""
+        match kind:
+            case WorkerKind.ENRICHER:
+                return self.topics.enrichment_retry
+            case WorkerKind.DOWNLOADER:
+                return self.topics.downloads_retry
+            case _:
+                return ()
 
     async def _processor(
         self, kind: WorkerKind, location: LakeLocation, lake: LakeWriter
@@ -255,6 +274,7 @@ class Pipeline:
             max_waiting_records=config.worker_max_in_flight_records,
             revoke_timeout_s=_revoke_timeout_s(config),
             shutdown_timeout_s=config.shutdown_timeout_seconds,
+            flood=_flood_limits(config),
         )
 
     def _single(self, concurrency: int) -> LoopSettings:
@@ -270,6 +290,7 @@ class Pipeline:
             max_waiting_records=_IN_FLIGHT_PER_TRANSFER * concurrency,
             revoke_timeout_s=_revoke_timeout_s(self._config),
             shutdown_timeout_s=self._config.shutdown_timeout_seconds,
+            flood=_flood_limits(self._config),
         )
 
     async def _check_api(self, api: ClaimXApiClient) -> None:
@@ -333,3 +354,11 @@ class Pipeline:
 def _revoke_timeout_s(config: PipelineConfig) -> float:
     """Return a time below the consumer's own budget, a fifth of the poll interval: late answers are not heard."""
     return min(30.0, config.kafka_max_poll_interval_seconds / 10)
+
+
+def _flood_limits(config: PipelineConfig) -> FloodLimits:
+    return FloodLimits(
+        window_s=config.dead_letter_window_seconds,
+        max_share=config.dead_letter_max_share,
+        min_dead=config.dead_letter_min_records,
+    )

@@ -353,16 +353,20 @@ def test_no_error_quotes_what_may_be_a_secret(
 
 @given(value=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=80))
 @example(value="[")
+@example(value="10")
 @example(value="https://[::1")
 @example(value="\u2028")
 @settings(deadline=None, max_examples=150)
 def test_no_text_whatever_breaks_the_reading(value: str) -> None:
-    """Every field answers any text with a value or with lines of its own; nothing else comes out."""
+    """Every field answers any text with a value or with lines that begin with a field; nothing else comes out."""
     for field in PipelineConfig.model_fields:
         try:
             load_config(None, {field: value}, {})
         except ConfigError as error:
-            assert [line for line in str(error).split("\n") if not line.startswith(field)] == []  # noqa: PT017 - some load
+            fields = tuple(
+                PipelineConfig.model_fields
+            )  # a value can be at odds with another field, which is then named
+            assert [line for line in str(error).split("\n") if not line.startswith(fields)] == []  # noqa: PT017 - some load
 
 
 def test_the_api_url_has_one_form(load: Load) -> None:

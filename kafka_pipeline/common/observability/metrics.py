@@ -26,14 +26,19 @@ __all__ = [
     "CATALOGUE",
     "COMMITS",
     "DEAD_LETTERS",
+    "FLOOD_STOPS",
     "OTHER",
     "PARTITIONS_PAUSED",
     "PRODUCE_FAILURES",
     "RECORDS_BUCKETS",
     "RECORDS_IN_FLIGHT",
     "RECORDS_PROCESSED",
+    "RECORDS_WAITING",
     "REDELIVERIES",
+    "RETRIES_SCHEDULED",
+    "RETRY_LATENESS",
     "SECONDS_BUCKETS",
+    "WAITS",
     "MetricConflictError",
     "MetricKind",
     "MetricSpec",
@@ -95,6 +100,39 @@ REDELIVERIES: Final = counter(
 PARTITIONS_PAUSED: Final = gauge(
     "partitions_paused",
     labels=("worker", "cause"),
-    meaning="Partitions that wait; cause is full: as much is held as may be.",
-    remedy="full for long: the dependency behind the worker is slow or away; nothing is lost.",
+    meaning="Partitions that wait; cause is full: as much is held as may be, unavailable: a dependency is down, or"
+    " delayed: retries that are not due yet.",
+    remedy="full for long: the dependency behind the worker is slow. unavailable: see records_waiting for what is down."
+    " delayed is normal. Nothing is lost in any of them.",
+)
+RECORDS_WAITING: Final = gauge(
+    "records_waiting",
+    labels=("worker", "reason"),
+    meaning="Records that wait for a dependency that is down, by what they wait for; no attempt counts meanwhile.",
+    remedy="circuit_open, api_auth: the API. host_unavailable: a download host. dead_letter_flood: the worker has"
+    " stopped, see flood_stops_total. They go on by themselves when the dependency is back.",
+)
+WAITS: Final = counter(
+    "waits_total",
+    labels=("worker", "reason"),
+    meaning="Times a batch began to wait for a dependency, by what it waits for.",
+    remedy="Growing while records_waiting is not zero: probes fail, the dependency is still down.",
+)
+RETRIES_SCHEDULED: Final = counter(
+    "retries_scheduled_total",
+    labels=("kind", "delay", "reason"),
+    meaning="Failed records sent to a retry topic, by stage, delay and category of the failure.",
+    remedy="A steady rate in the longest delays: they will end in the dead letters; repair the cause before that.",
+)
+RETRY_LATENESS: Final = histogram(
+    "retry_lateness_seconds",
+    labels=("worker",),
+    meaning="Seconds between the time a retry was due and the time its worker began with it.",
+    remedy="More than a second: the worker is full, or was not running when the retry was due.",
+)
+FLOOD_STOPS: Final = counter(
+    "flood_stops_total",
+    labels=("worker",),
+    meaning="Times a worker stopped because most of its records would have gone to the dead letters.",
+    remedy="Nothing was set aside by it: look at dead_letters_total by reason, repair the cause, restart the worker.",
 )

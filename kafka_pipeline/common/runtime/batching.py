@@ -64,12 +64,13 @@ class Batcher:
         """Return how many records are held, parked ones included."""
         return len(self._waiting) + len(self._released) + self._parked_count
 
-    def add(self, deliveries: Iterable[Delivery], now_s: float) -> None:
-        """Hold these, in the order they came."""
+    def add(self, deliveries: Iterable[Delivery], now_s: float, *, ahead: bool = False) -> None:
+        """Hold these, in the order they came; `ahead` of all that was not yet taken for what has waited already."""
+        queue = self._released if ahead else self._waiting
         for delivery in deliveries:
-            self._waiting.append(delivery)
+            queue.append(delivery)
             self.held_bytes += size_of(delivery)
-        if self._oldest_at is None and self._waiting:
+        if self._oldest_at is None and queue:
             self._oldest_at = now_s
 
     def due_in(self, now_s: float) -> float | None:

@@ -1,18 +1,22 @@
 """The one worker loop: poll, process, checkpoint.
 
-    poll ──▶ batcher ──▶ process (batches overlap) ──▶ produce what follows, wait for the acknowledgement
-     ▲                                                     │
-     └──── commit the contiguous finished prefix ◀── finish ┘
+    poll ──▶ due? ──▶ batcher ──▶ process (batches overlap) ──▶ produce what follows, wait for the acknowledgement
+     ▲        └─ retries wait          ▲        └─ a dependency is down? hold, and process again when it is back
+     │                                 └────────────┘                │
+     └──── commit the contiguous finished prefix ◀── finish ◀────────┘
 
 What it promises (the invariants are those of `docs/design.md`):
 
 - I1: an offset is committed only when everything that follows from its record, and from all before it in its
   partition, is durable.
+- I7: a record whose worker says `Wait` stays where it is and no attempt counts; its worker's partitions pause until the
+  dependency is back. While the broker takes no messages the loop waits and tries again.
+- I8: retries come from topics of their own. Their partitions pause until their first record is due; neither they nor
+  the main topics ever wait for each other.
 - I9: it holds at most `max_in_flight_records` in process and `max_waiting_records` behind them; when full it pauses its
   partitions and goes on polling, which keeps it in its group.
-- While the broker takes no messages it waits and tries again; no record is failed because of it (I7).
 - Revocation: what is in flight gets `revoke_timeout_s` to finish; the finished prefix is committed, the rest will be
-  delivered to the next owner.
+  delivered to the next owner. What waits for a dependency is let go at once.
 - Stop: no more polling, what is in flight gets `shutdown_timeout_s`, the finished prefix is committed, the group is
   left.
 
@@ -24,32 +28,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
-from kafka_pipeline.common.failures import PipelineError
-from kafka_pipeline.common.messaging import (
-    CommitError,
-    Consumer,
-    FencedError,
-    Message,
-    MessageTooLargeError,
-    ProduceError,
-    Producer,
-    Record,
-    TopicPartition,
-)
+from kafka_pipeline.common.failures import PipelineError, UnavailableError
+from kafka_pipeline.common.messaging import CommitError, Consumer, FencedError, Producer, Record, TopicPartition
 from kafka_pipeline.common.observability import metrics
-from kafka_pipeline.common.runtime.batching import Batcher, Delivery, size_of
+from kafka_pipeline.common.resilience.flood import FloodGuard, FloodLimits
+from kafka_pipeline.common.runtime.batching import Batcher, Delivery
+from kafka_pipeline.common.runtime.delays import Delays, due_at_ms
+from kafka_pipeline.common.runtime.flight import Flight, InFlight
 from kafka_pipeline.common.runtime.offsets import OffsetTracker
-from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Skip
+from kafka_pipeline.common.runtime.outbox import RETRIED, Outbox, Settled, position
+from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Wait
 from kafka_pipeline.common.runtime.processor import FailureRouter, Processor, failure_outcome
-
-TRACEPARENT = "traceparent"
 
 _ROOM_AGAIN = 0.5
 """Work goes on when so much of what may be held is held: a pause throws away what the client has fetched."""
@@ -62,6 +57,9 @@ _SPAN = 10
 
 _LEAST_CLOSE_S = 5.0
 """Leaving a group takes a round trip or two, whatever the time for the batches was."""
+
+_LEAST_WAIT_S = 0.05
+"""A dependency that says it is back while it is not must not turn the loop into a busy one."""
 
 _log = structlog.get_logger(__name__)
 
@@ -88,10 +86,16 @@ class LoopSettings:
     shutdown_timeout_s: float = 30.0
     produce_retry_initial_s: float = 0.5
     produce_retry_max_s: float = 15.0
+    """Pauses between attempts on a broker that takes nothing double from the first to the last."""
+    flood: FloodLimits = field(default_factory=FloodLimits)
+    """How much may end in the dead letters before the worker stops."""
 
 
 class WorkerLoop:
-    """Runs one processor as one member of its consumer group. It owns the consumer and closes it."""
+    """Runs one processor as one member of its consumer group. It owns the consumer and closes it.
+
+    `delayed_topics` hold retries of the processor's records; each record there says when it is due.
+    """
 
     def __init__(
         self,
@@ -100,25 +104,37 @@ class WorkerLoop:
         consumer: Consumer,
         producer: Producer,
         failures: FailureRouter,
+        delayed_topics: Collection[str] = (),
         settings: LoopSettings | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._processor = processor
         self._consumer = consumer
-        self._producer = producer
-        self._failures = failures
         self._settings = settings or LoopSettings()
         self._clock = clock
+        self._topics = [*processor.topics, *delayed_topics]
+        self._delayed_topics = frozenset(delayed_topics)
+        self._delays = Delays(delayed_topics)
         self._offsets = OffsetTracker()
         self._batcher = Batcher(
             max_records=self._settings.max_batch_records,
             linger_s=self._settings.linger_s,
             ordering=processor.ordering,
         )
-        self._in_flight: dict[asyncio.Task[None], list[Delivery]] = {}
-        self._in_flight_records = 0
-        self._in_flight_bytes = 0
+        self._outbox = Outbox(
+            processor.name,
+            producer=producer,
+            failures=failures,
+            flood=FloodGuard(self._settings.flood),
+            clock=clock,
+            first_pause_s=self._settings.produce_retry_initial_s,
+            last_pause_s=self._settings.produce_retry_max_s,
+        )
+        self._in_flight = InFlight()
+        self._reasons: frozenset[str] = frozenset()
         self._paused: frozenset[TopicPartition] = frozenset()
+        self._leaving: frozenset[TopicPartition] = frozenset()
+        self._closed = False
         self._room_again = asyncio.Event()
         self._last_commit_s = self._last_turn_s = clock.monotonic()
         self._stopping = False
@@ -132,9 +148,9 @@ class WorkerLoop:
         batch is committed, and a restart does it again.
         """
         metrics.RECORDS_IN_FLIGHT.labels(worker=self.name).set(0)
-        self._log.info("worker_started", group=self._processor.group, topics=list(self._processor.topics))
+        self._log.info("worker_started", group=self._processor.group, topics=self._topics)
         try:
-            await self._consumer.subscribe(self._processor.topics, self)
+            await self._consumer.subscribe(self._topics, self)
             while not stop.is_set() and self._defect is None:
                 await self._turn()
         finally:
@@ -158,43 +174,58 @@ class WorkerLoop:
         """Whether the group gave it any partition."""
         return bool(self._consumer.assignment())
 
+    @property
+    def waiting_for(self) -> frozenset[str]:
+        """What its records wait for: dependencies that are down. Empty when all is well."""
+        return frozenset(self._in_flight.waiting())
+
     # -- the turn ------------------------------------------------------------------------------------------------
 
     async def _turn(self) -> None:
         self._last_turn_s = self._clock.monotonic()
-        full = await self._wait_for_room()
-        records = await self._consumer.poll(self._room(), 0.0 if full else self._poll_timeout_s())
-        if records:
-            self._batcher.add(self._begin(records), self._clock.monotonic())
+        self._closed = await self._wait_for_room()
+        await self._arrange_pauses()
+        records = await self._consumer.poll(self._room(), 0.0 if self._closed else self._poll_timeout_s())
+        await self._take_in(records)
         self._dispatch()
         if self._clock.monotonic() - self._last_commit_s >= self._settings.commit_interval_s:
             await self._commit()
 
     async def _wait_for_room(self) -> bool:
-        """While too much waits, pause and wait a little; return whether it is still too much (I9).
+        """While too much waits, or a dependency is down, wait a little; return whether it is still so (I7, I9).
 
-        The poll that follows keeps this member in its group even so. Resuming waits until half of the room is free:
-        a pause throws away what the client has fetched.
+        The poll that follows keeps this member in its group even so. Opening again waits until half of the room is
+        free: a pause throws away what the client has fetched.
         """
-        if self._fill() < 1.0 and not self._paused:
+        if not self._closed and self._fill() < 1.0 and not self._in_flight.unavailable:
             return False
         self._room_again.clear()
-        if self._fill() > _ROOM_AGAIN:
+        if self._is_shut():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.poll_timeout_s):
                     await self._room_again.wait()
-        if self._fill() > _ROOM_AGAIN:
-            fresh = self._consumer.assignment() - self._paused
-            if fresh:
-                await self._consumer.pause(fresh)
-                self._paused |= fresh
-            self._count_paused()
-            return True
-        paused, self._paused = self._paused, frozenset()
-        if paused:
-            await self._consumer.resume(paused & self._consumer.assignment())
-            self._count_paused()
-        return False
+        return self._is_shut()
+
+    def _is_shut(self) -> bool:
+        return self._in_flight.unavailable or self._fill() > _ROOM_AGAIN
+
+    async def _arrange_pauses(self) -> None:
+        """Pause everything while closed, else the partitions whose next record is not due; resume all others."""
+        assigned = self._consumer.assignment()
+        delayed = self._delays.waiting() & assigned
+        wanted = assigned if self._closed else delayed
+        fresh, again = wanted - self._paused, (self._paused - wanted) & assigned
+        if fresh:
+            await self._consumer.pause(fresh)
+        if again:
+            await self._consumer.resume(again)
+        self._paused = wanted
+        cause = ("unavailable" if self._in_flight.unavailable else "full") if self._closed else ""
+        for each in ("full", "unavailable"):
+            metrics.PARTITIONS_PAUSED.labels(worker=self.name, cause=each).set(
+                len(wanted - delayed) if each == cause else 0
+            )
+        metrics.PARTITIONS_PAUSED.labels(worker=self.name, cause="delayed").set(len(delayed))
 
     def _fill(self) -> float:
         """Return how full the loop is, 1.0 being as much as it may hold: of records, of bytes, of finished offsets.
@@ -204,12 +235,9 @@ class WorkerLoop:
         settings = self._settings
         return max(
             len(self._batcher) / settings.max_waiting_records,
-            (self._batcher.held_bytes + self._in_flight_bytes) / settings.max_held_bytes,
+            (self._batcher.held_bytes + self._in_flight.held_bytes) / settings.max_held_bytes,
             self._offsets.longest() / (_SPAN * (settings.max_in_flight_records + settings.max_waiting_records)),
         )
-
-    def _count_paused(self) -> None:
-        metrics.PARTITIONS_PAUSED.labels(worker=self.name, cause="full").set(len(self._paused))
 
     def _room(self) -> int:
         """How many records to ask for; while everything is paused none come, whatever is asked."""
@@ -217,10 +245,28 @@ class WorkerLoop:
         return max(1, min(room, max(self._settings.max_batch_records, _LEAST_POLL)))
 
     def _poll_timeout_s(self) -> float:
-        due_s = self._batcher.due_in(self._clock.monotonic())
-        if due_s is None or self._in_flight_records >= self._settings.max_in_flight_records:
-            return self._settings.poll_timeout_s
-        return min(due_s, self._settings.poll_timeout_s)
+        batch_s = self._batcher.due_in(self._clock.monotonic())
+        if self._in_flight.records >= self._settings.max_in_flight_records:
+            batch_s = None  # it could not start
+        retry_s = self._delays.due_in_s(self._now_ms())
+        return min(each for each in (self._settings.poll_timeout_s, batch_s, retry_s) if each is not None)
+
+    def _now_ms(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
+
+    async def _take_in(self, records: Sequence[Record]) -> None:
+        """Hand what is due to the batcher: retries whose time has come first, then what was polled."""
+        now_ms = self._now_ms()
+        retries = self._delays.release(now_ms)
+        admitted = self._delays.admit(records, now_ms)
+        for partition, offset in admitted.rewind.items():
+            await self._consumer.seek(partition, offset)
+        for record in (*retries, *admitted.ready):
+            if record.topic in self._delayed_topics:
+                lateness_s = max(0, now_ms - due_at_ms(record)) / 1000
+                metrics.RETRY_LATENESS.labels(worker=self.name).observe(lateness_s)
+        self._batcher.add(self._begin(retries), self._clock.monotonic(), ahead=True)
+        self._batcher.add(self._begin(admitted.ready), self._clock.monotonic())
 
     def _begin(self, records: Iterable[Record]) -> list[Delivery]:
         deliveries = []
@@ -235,8 +281,12 @@ class WorkerLoop:
     # -- batches -------------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        """Start every batch that is due and fits."""
-        while not self._stopping and self._in_flight_records < self._settings.max_in_flight_records:
+        """Start every batch that is due and fits, unless what all of them need is down."""
+        while (
+            not self._stopping
+            and not self._in_flight.unavailable
+            and self._in_flight.records < self._settings.max_in_flight_records
+        ):
             now_s = self._clock.monotonic()
             due_s = self._batcher.due_in(now_s)
             if due_s is None or due_s > 0:
@@ -244,37 +294,98 @@ class WorkerLoop:
             batch = self._batcher.take(now_s)
             if not batch:
                 return
-            self._in_flight_records += len(batch)
-            self._in_flight_bytes += sum(map(size_of, batch))
-            task = asyncio.create_task(self._run_batch(batch), name=f"{self._processor.name}-batch")
-            self._in_flight[task] = batch
+            flight = Flight(batch)
+            task = asyncio.create_task(self._run_batch(flight), name=f"{self.name}-batch")
+            self._in_flight.add(task, flight)
             task.add_done_callback(self._batch_over)
-            metrics.RECORDS_IN_FLIGHT.labels(worker=self._processor.name).set(self._in_flight_records)
+            metrics.RECORDS_IN_FLIGHT.labels(worker=self.name).set(self._in_flight.records)
 
     def _batch_over(self, task: asyncio.Task[None]) -> None:
-        batch = self._in_flight.pop(task)
-        self._in_flight_records -= len(batch)
-        self._in_flight_bytes -= sum(map(size_of, batch))
+        flight = self._in_flight.over(task)
         defect = RuntimeError("a batch was cancelled by its own worker") if task.cancelled() else task.exception()
         if defect is not None and not (task.cancelled() and self._stopping):
             # Its records never finish, so their partitions would stand still in silence. Stop, and be seen.
             self._defect = self._defect or defect
             self._stopping = True
-        metrics.RECORDS_IN_FLIGHT.labels(worker=self._processor.name).set(self._in_flight_records)
-        self._batcher.release(batch, self._clock.monotonic())
+        metrics.RECORDS_IN_FLIGHT.labels(worker=self.name).set(self._in_flight.records)
+        self._batcher.release(flight.busy_keys, self._clock.monotonic())
+        self._go_on()
+
+    def _go_on(self) -> None:
         self._dispatch()
-        if self._fill() <= _ROOM_AGAIN:
+        if not self._is_shut():
             self._room_again.set()
 
-    async def _run_batch(self, batch: Sequence[Delivery]) -> None:
+    async def _run_batch(self, flight: Flight) -> None:
+        """Work on a batch until nothing of it is left; what waits for a dependency is tried again when that is back."""
         started_s = self._clock.monotonic()
-        records = [delivery.record for delivery in batch]
-        outcomes = await self._outcomes(records)
-        outcomes = await self._produce(records, outcomes)
-        await self._clean_up(outcomes)
-        for record, generation in batch:
+        tries = 0
+        while flight.left:
+            tries += 1
+            batch = list(flight.left)
+            records = [delivery.record for delivery in batch]
+            outcomes = await self._outcomes(records)
+            settlements = await self._outbox.settle(records, outcomes, tries=tries)
+            settled = [(each, one) for each, one in zip(batch, settlements, strict=True) if isinstance(one, Settled)]
+            await self._clean_up([settlement for _, settlement in settled])
+            self._finish(flight, settled)
+            self._count(settled, self._clock.monotonic() - started_s)
+            waits = [settlement for settlement in settlements if isinstance(settlement, Wait)]
+            if waits:
+                await self._hold(flight, waits)
+
+    def _finish(self, flight: Flight, settled: Sequence[tuple[Delivery, Settled]]) -> None:
+        for (record, generation), _ in settled:
             self._offsets.finish(record.topic_partition, record.offset, generation)
-        self._count(records, outcomes, self._clock.monotonic() - started_s)
+        if len(settled) == len(flight.left):
+            self._in_flight.keep(flight, lambda _: False)
+            return
+        finished = {_place(delivery) for delivery, _ in settled}
+        self._in_flight.keep(flight, lambda delivery: _place(delivery) not in finished)
+        # The keys of what is finished are free now, but for those that something left shares: it comes first.
+        shared = {_lane(delivery) for delivery in flight.left}
+        free = [each for each, _ in settled if _lane(each) not in shared]
+        places = {_place(each) for each in free}
+        flight.busy_keys = [each for each in flight.busy_keys if _place(each) not in places]
+        self._batcher.release(free, self._clock.monotonic())
+
+    async def _hold(self, flight: Flight, waits: Sequence[Wait]) -> None:
+        """Keep what waits until its dependency may be back. What is no longer ours, or never will be, is let go."""
+        flight.rest(waits)
+        self._let_go([flight])
+        if not flight.left:
+            return
+        for reason in {wait.reason for wait in waits}:
+            metrics.WAITS.labels(worker=self.name, reason=metrics.bounded("reason", reason)).inc()
+        self._count_waiting()
+        try:
+            await flight.until_worth_it(_LEAST_WAIT_S)
+        finally:
+            flight.rise()
+            self._count_waiting()
+        self._let_go([flight])
+        self._go_on()
+
+    def _let_go(self, flights: Iterable[Flight]) -> None:
+        """Drop what is left of these batches and not ours any more: it was not begun, and someone else begins it."""
+        for flight in flights:
+            self._in_flight.keep(
+                flight,
+                lambda delivery: (
+                    not self._stopping
+                    and delivery.record.topic_partition not in self._leaving
+                    and self._offsets.is_current(delivery.record.topic_partition, delivery.generation)
+                ),
+            )
+
+    def _count_waiting(self) -> None:
+        waiting = self._in_flight.waiting()
+        labels = {metrics.bounded("reason", reason): count for reason, count in waiting.items()}
+        for reason in self._reasons | labels.keys():
+            metrics.RECORDS_WAITING.labels(worker=self.name, reason=reason).set(labels.get(reason, 0))
+        if labels and not self._reasons:
+            self._log.warning("worker_waits", reasons=sorted(labels))
+        self._reasons = frozenset(labels)
 
     async def _outcomes(self, records: Sequence[Record]) -> list[Outcome]:
         try:
@@ -283,95 +394,35 @@ class WorkerLoop:
                 raise RuntimeError(  # noqa: TRY301  # a worker's mistake is handled like one it raises itself
                     f"{self._processor.name} returned {len(outcomes)} outcomes for {len(records)} records"
                 )
+        except UnavailableError as error:  # that would be so for each of them alone, too
+            return [failure_outcome(error) for _ in records]
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not take the neighbours along
             if len(records) > 1:
                 self._log.warning("batch_taken_apart", records=len(records), error=type(error).__name__)
                 return [(await self._outcomes([record]))[0] for record in records]
             if not isinstance(error, PipelineError):
-                self._log.exception("record_failed_unforeseen", **_position(records[0]))
+                self._log.exception("record_failed_unforeseen", **position(records[0]))
             return [failure_outcome(error)]
         return outcomes
 
-    async def _produce(self, records: Sequence[Record], outcomes: list[Outcome]) -> list[Outcome]:
-        """Produce what follows; wait for every acknowledgement, however long the broker takes."""
-        outgoing = [self._messages(record, outcome) for record, outcome in zip(records, outcomes, strict=True)]
-        messages = [message for some in outgoing for message in some]
-        if not messages:
-            return outcomes
-        try:
-            await self._send(messages)
-        except MessageTooLargeError:
-            return [await self._produce_alone(*each) for each in zip(records, outcomes, outgoing, strict=True)]
-        return outcomes
-
-    async def _produce_alone(self, record: Record, outcome: Outcome, messages: Sequence[Message]) -> Outcome:
-        """Find the record whose message no broker takes, and set it aside; its neighbours go on."""
-        try:
-            await self._send(messages)
-        except MessageTooLargeError as error:
-            dead = Dead(reason="too_large", error_class=type(error).__name__, error_text=str(error))
-            await self._set_aside(record, dead)
-            return dead
-        return outcome
-
-    async def _set_aside(self, record: Record, dead: Dead) -> None:
-        try:
-            await self._send(self._messages(record, dead))
-        except MessageTooLargeError:  # not even its dead letter: keep all but the value, or the worker would never pass
-            self._log.error("dead_letter_without_value", **_position(record), size_bytes=len(record.value or b""))
-            await self._send(_traced(self._failures.route_without_value(record, dead), record.header(TRACEPARENT)))
-
-    async def _send(self, messages: Sequence[Message]) -> None:
-        delay_s = self._settings.produce_retry_initial_s
-        while messages:
-            try:
-                await self._producer.send(messages)
-            except MessageTooLargeError:
-                raise
-            except ProduceError as error:
-                metrics.PRODUCE_FAILURES.labels(worker=self._processor.name).inc()
-                self._log.warning("produce_failed", messages=len(messages), error=str(error), again_in_s=delay_s)
-                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
-                delay_s = min(delay_s * 2, self._settings.produce_retry_max_s)
-            else:
-                return
-
-    def _messages(self, record: Record, outcome: Outcome) -> Sequence[Message]:
-        match outcome:
-            case Done():
-                messages: Sequence[Message] = outcome.messages
-            case Skip():
-                return ()
-            case Retry() | Dead():
-                messages = (*outcome.messages, *self._failures.route(record, outcome))
-        return _traced(messages, record.header(TRACEPARENT))
-
-    async def _clean_up(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            if isinstance(outcome, Done) and outcome.cleanup is not None:
+    async def _clean_up(self, settled: Sequence[Settled]) -> None:
+        for each in settled:
+            if isinstance(each.outcome, Done) and each.outcome.cleanup is not None:
                 try:
-                    await outcome.cleanup()
+                    await each.outcome.cleanup()
                 except (OSError, PipelineError) as error:  # what stays behind is found by the next cleaning
                     self._log.warning("cleanup_failed", error=type(error).__name__)
 
-    def _count(self, records: Sequence[Record], outcomes: Sequence[Outcome], seconds: float) -> None:
-        worker = self._processor.name
-        for record, outcome in zip(records, outcomes, strict=True):
-            match outcome:
-                case Done(label=label):
-                    metrics.RECORDS_PROCESSED.labels(worker=worker, outcome=label).inc()
-                case Skip():
-                    metrics.RECORDS_PROCESSED.labels(worker=worker, outcome="skipped").inc()
-                case Retry():
-                    metrics.RECORDS_PROCESSED.labels(worker=worker, outcome="retry").inc()
-                    self._log.warning(
-                        "record_set_aside", **_position(record), reason=outcome.reason or outcome.category.value
-                    )
-                case Dead():
-                    metrics.RECORDS_PROCESSED.labels(worker=worker, outcome="dead_letter").inc()
-                    self._log.warning("record_set_aside", **_position(record), reason=outcome.reason)
-        metrics.BATCH_RECORDS.labels(worker=worker).observe(len(records))
-        metrics.BATCH_SECONDS.labels(worker=worker).observe(seconds)
+    def _count(self, settled: Sequence[tuple[Delivery, Settled]], seconds: float) -> None:
+        for delivery, (outcome, label) in settled:
+            metrics.RECORDS_PROCESSED.labels(worker=self.name, outcome=label).inc()
+            if isinstance(outcome, Retry | Dead):
+                reason = outcome.reason or (outcome.category.value if isinstance(outcome, Retry) else "")
+                event = "record_retried_later" if label == RETRIED else "record_set_aside"
+                self._log.warning(event, **position(delivery.record), reason=reason)
+        if settled:
+            metrics.BATCH_RECORDS.labels(worker=self.name).observe(len(settled))
+            metrics.BATCH_SECONDS.labels(worker=self.name).observe(seconds)
 
     # -- checkpoints and rebalances ------------------------------------------------------------------------------
 
@@ -385,28 +436,27 @@ class WorkerLoop:
         except FencedError:
             # Ours were stored or will be next time. What is not ours any more is dropped here too, in case the callback
             # that should have said so was not heard.
-            metrics.COMMITS.labels(worker=self._processor.name, result="fenced").inc()
+            metrics.COMMITS.labels(worker=self.name, result="fenced").inc()
             gone = frozenset(offsets) - self._consumer.assignment()
-            self._batcher.drop(gone)
             self._forget(gone)
             self._log.warning("commit_fenced", partitions=len(offsets), gone=sorted(map(str, gone)))
         except CommitError as error:
-            metrics.COMMITS.labels(worker=self._processor.name, result="failed").inc()
+            metrics.COMMITS.labels(worker=self.name, result="failed").inc()
             self._log.warning("commit_failed", partitions=len(offsets), error=str(error))
         else:
-            metrics.COMMITS.labels(worker=self._processor.name, result="stored").inc()
+            metrics.COMMITS.labels(worker=self.name, result="stored").inc()
             for partition, offset in offsets.items():
                 self._offsets.committed(partition, offset)
 
     async def on_assigned(self, partitions: frozenset[TopicPartition]) -> None:
         """Start with a clean slate for what is new."""
-        self._offsets.drop(partitions)
-        self._paused -= partitions
+        self._forget(partitions)
         self._log.info("partitions_assigned", partitions=sorted(map(str, partitions)))
 
     async def on_revoked(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, int]:
         """Let what is in flight finish within the budget; return the finished prefix for the last commit."""
-        self._batcher.drop(partitions)
+        self._leaving |= partitions
+        self._let_go(flight for flight in self._in_flight if flight.waits)
         try:
             await self._finish_in_flight(partitions, self._settings.revoke_timeout_s)
             offsets = self._offsets.committable(partitions)
@@ -417,30 +467,32 @@ class WorkerLoop:
 
     async def on_lost(self, partitions: frozenset[TopicPartition]) -> None:
         """Drop the state of partitions that someone else already has."""
-        self._batcher.drop(partitions)
         self._forget(partitions)
         self._log.warning("partitions_lost", partitions=sorted(map(str, partitions)))
 
     def _forget(self, partitions: frozenset[TopicPartition]) -> None:
+        self._batcher.drop(partitions)
+        self._delays.drop(partitions)
         self._offsets.drop(partitions)
         self._paused -= partitions
-        self._count_paused()
+        self._leaving -= partitions
+        self._let_go(flight for flight in self._in_flight if flight.waits)
 
     async def _finish_in_flight(self, partitions: frozenset[TopicPartition] | None, timeout_s: float) -> None:
-        tasks = [
-            task
-            for task, batch in self._in_flight.items()
-            if partitions is None or any(delivery.record.topic_partition in partitions for delivery in batch)
-        ]
-        if tasks:
-            await asyncio.wait(tasks, timeout=timeout_s)
+        """Wait until nobody works any more on anything that came from these partitions, or from any."""
+        flights = [flight for flight in self._in_flight if partitions is None or flight.touches(partitions)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                for flight in flights:
+                    await flight.at_rest.wait()
 
     async def _drain(self) -> None:
         self._stopping = True
+        self._let_go(flight for flight in self._in_flight if flight.waits)
         await self._finish_in_flight(None, self._settings.shutdown_timeout_s)
-        abandoned = list(self._in_flight)
+        abandoned = [task for task in self._in_flight.tasks if not task.done()]
         if abandoned:
-            self._log.warning("batches_abandoned", batches=len(abandoned), records=self._in_flight_records)
+            self._log.warning("batches_abandoned", batches=len(abandoned), records=self._in_flight.records)
         for task in abandoned:
             task.cancel()
         await asyncio.gather(*abandoned, return_exceptions=True)
@@ -453,23 +505,9 @@ class WorkerLoop:
             self._log.warning("group_not_left", timeout_s=self._settings.shutdown_timeout_s)
 
 
-def _position(record: Record) -> dict[str, object]:
-    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+def _place(delivery: Delivery) -> tuple[TopicPartition, int]:
+    return delivery.record.topic_partition, delivery.record.offset
 
 
-def _traced(messages: Sequence[Message], traceparent: bytes | None) -> Sequence[Message]:
-    """Carry the consumed record's trace context to what follows from it [TOP-3]."""
-    if traceparent is None:
-        return messages
-    return [
-        message
-        if any(name == TRACEPARENT for name, _ in message.headers)
-        else Message(
-            topic=message.topic,
-            value=message.value,
-            key=message.key,
-            headers=(*message.headers, (TRACEPARENT, traceparent)),
-            timestamp_ms=message.timestamp_ms,
-        )
-        for message in messages
-    ]
+def _lane(delivery: Delivery) -> tuple[TopicPartition, bytes | None]:
+    return delivery.record.topic_partition, delivery.record.key

@@ -89,6 +89,11 @@ class OffsetTracker:
         for partition in partitions:
             self._partitions.pop(partition, None)
 
+    def is_current(self, partition: TopicPartition, generation: int) -> bool:
+        """Tell whether the partition is still ours by that assignment."""
+        state = self._partitions.get(partition)
+        return state is not None and state.generation == generation
+
     def longest(self) -> int:
         """Return how many records of one partition are remembered at most, finished ones behind an unfinished too."""
         return max((len(state.delivered) for state in self._partitions.values()), default=0)

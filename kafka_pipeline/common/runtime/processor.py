@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 from kafka_pipeline.common.failures import Category, PipelineError, UnavailableError
 from kafka_pipeline.common.messaging import Message, Record
@@ -25,7 +26,7 @@ class Processor(Protocol):
 
     @property
     def topics(self) -> Sequence[str]:
-        """What it reads."""
+        """What it reads, beside the delayed retries of it."""
 
     @property
     def ordering(self) -> Ordering:
@@ -37,18 +38,39 @@ class Processor(Protocol):
         Several calls run at once. The first step of a call, up to its first await, runs in the order of the batches.
         A failure of one record is its outcome, not an exception. If the call does raise, the loop calls it again for
         each record alone, so that one bad record never fails its neighbours; what raises then is classified by
-        `failure_outcome`.
+        `failure_outcome`. Records whose outcome was `Wait` come again, by themselves, in a later call.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TryAgain:
+    """Where a failed record goes: to a topic, from which it comes back when its time has come."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """Where a failed record goes: to the dead letters."""
+
+    messages: tuple[Message, ...]
+
+
+Route: TypeAlias = TryAgain | SetAside | Wait
+"""What becomes of a failed record. `Wait` keeps it where it is: a worker without retry topics tries again in place."""
 
 
 class FailureRouter(Protocol):
     """Decides where a failed record goes."""
 
-    def route(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
-        """Return what to produce for it; its offset is committed once that is acknowledged."""
+    def route(self, record: Record, outcome: Retry | Dead, *, tries: int) -> Route:
+        """Return what to produce for it; its offset is committed once that is acknowledged.
+
+        `tries` is how often this loop has given the record to its worker, 1 the first time.
+        """
 
     def route_without_value(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
-        """Return the same for a record that no broker takes whole: small, and still telling its place."""
+        """Return the dead letter of a record that no broker takes whole: small, and still telling its place."""
 
 
 def failure_outcome(error: BaseException) -> Retry | Dead | Wait:

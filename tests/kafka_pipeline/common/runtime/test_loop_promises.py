@@ -24,6 +24,7 @@ from kafka_pipeline.common.messaging.scan import scan
 from kafka_pipeline.common.runtime.batching import Ordering
 from kafka_pipeline.common.runtime.loop import LoopSettings, WorkerLoop
 from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Skip
+from kafka_pipeline.common.runtime.processor import Route, SetAside, TryAgain
 
 PATIENCE_S = 30.0
 FAST = LoopSettings(
@@ -66,7 +67,7 @@ class Scripted:
         return [value for batch in self.batches for value in batch]
 
 
-class SetAside:
+class Failures:
     """Sends failed records to one topic, with the reason as their value."""
 
     def __init__(self, topic: str, *, whole: bool = False) -> None:
@@ -74,11 +75,12 @@ class SetAside:
         self.whole = whole
         """Whether what is too large is set aside with its own value."""
 
-    def route(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
+    def route(self, record: Record, outcome: Retry | Dead, *, tries: int) -> Route:
         """Return the one message."""
         reason = outcome.reason or "transient"
         whole = record.value if reason == "too_large" and self.whole else reason.encode()
-        return (Message(topic=self._topic, key=record.key, value=whole),)
+        messages = (Message(topic=self._topic, key=record.key, value=whole),)
+        return TryAgain(messages=messages) if isinstance(outcome, Retry) else SetAside(messages=messages)
 
     def route_without_value(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
         """Return a message that any broker takes."""
@@ -121,7 +123,7 @@ class Bench:
         self.group = unique("group")
         self.partition = TopicPartition(self.work, 0)
         self.producer = Moody(broker.producer())
-        self.failures = SetAside(self.aside)
+        self.failures = Failures(self.aside)
         self.admin = broker.admin()
 
     async def fill(self, *values: bytes, key: bytes | None = None, headers: tuple[tuple[str, bytes], ...] = ()) -> None:
@@ -438,7 +440,7 @@ async def test_what_waits_is_bounded_and_everything_is_done_in_the_end(bench: Be
     processor = bench.processor(behave)
     consumer = bench.broker.consumer(bench.group)
     loop = WorkerLoop(
-        processor, consumer=consumer, producer=bench.producer, failures=SetAside(bench.aside), settings=settings
+        processor, consumer=consumer, producer=bench.producer, failures=Failures(bench.aside), settings=settings
     )
     stop = asyncio.Event()
     task = asyncio.create_task(loop.run(stop))
@@ -514,7 +516,7 @@ async def test_a_defect_ends_the_worker_and_commits_nothing_of_its_batch(bench: 
     """Our own mistake must not stand still in silence."""
 
     class Broken:
-        def route(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:
+        def route(self, record: Record, outcome: Retry | Dead, *, tries: int) -> Route:
             raise ZeroDivisionError
 
         def route_without_value(self, record: Record, outcome: Retry | Dead) -> Sequence[Message]:

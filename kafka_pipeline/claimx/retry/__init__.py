@@ -1,0 +1,1 @@
+"""What becomes of records that failed: later, with a fresh link, or set aside."""
