@@ -11,8 +11,9 @@ from aiohttp import web
 
 from kafka_pipeline.common.clock import Clock
 from kafka_pipeline.simulator import shapes
+from kafka_pipeline.simulator.faults import Endpoint
 from kafka_pipeline.simulator.links import Signer, file_service_expired, file_service_link
-from kafka_pipeline.simulator.traffic import Handler, Traffic
+from kafka_pipeline.simulator.traffic import Handler, Traffic, link_expired
 from kafka_pipeline.simulator.world import LinkForm, MediaItem, World
 
 API_PATH = "/service/cxedirest"
@@ -38,11 +39,11 @@ class ApiServer:
     def app(self) -> web.Application:
         """Return the application, ready to be served."""
         app = web.Application(middlewares=[self._traffic.middleware, self._authorize])
-        app.router.add_get(f"{API_PATH}/export/project/{{id}}", self._project)
-        app.router.add_get(f"{API_PATH}/export/project/{{id}}/media", self._media)
-        app.router.add_get(f"{API_PATH}/customTasks/assignment/{{id}}", self._task)
-        app.router.add_post(f"{API_PATH}/data", self._report)
-        app.router.add_get("/service/cxfileservice/file/{id}", self._file)
+        app.router.add_get(f"{API_PATH}/export/project/{{id}}", self._project, name=Endpoint.PROJECT.value)
+        app.router.add_get(f"{API_PATH}/export/project/{{id}}/media", self._media, name=Endpoint.MEDIA.value)
+        app.router.add_get(f"{API_PATH}/customTasks/assignment/{{id}}", self._task, name=Endpoint.TASK.value)
+        app.router.add_post(f"{API_PATH}/data", self._report, name=Endpoint.REPORT.value)
+        app.router.add_get("/service/cxfileservice/file/{id}", self._file, name=Endpoint.LINK.value)
         return app
 
     def link(self, item: MediaItem) -> str | None:
@@ -51,15 +52,16 @@ class ApiServer:
             case LinkForm.NONE:
                 return None
             case LinkForm.STORAGE:
-                return self._storage_link(item)
+                return self._storage_link(item, self._traffic.board.lifetime_s(item.media_id, self._lifetime_s))
             case LinkForm.FILE_SERVICE:
                 name = item.name.link_name or item.name.media_name
                 now = self._clock.now()
-                return file_service_link(self.origin, item.media_id, name, now=now, lifetime_s=self._lifetime_s)
+                lifetime_s = self._traffic.board.lifetime_s(item.media_id, self._lifetime_s)
+                return file_service_link(self.origin, item.media_id, name, now=now, lifetime_s=lifetime_s)
 
-    def _storage_link(self, item: MediaItem) -> str:
+    def _storage_link(self, item: MediaItem, lifetime_s: int) -> str:
         now = self._clock.now()
-        return self._signer.presign(self.storage_host, item.storage_path, now=now, lifetime_s=self._lifetime_s)
+        return self._signer.presign(self.storage_host, item.storage_path, now=now, lifetime_s=lifetime_s)
 
     @web.middleware
     async def _authorize(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -107,8 +109,8 @@ class ApiServer:
             return web.Response(status=404, text="no such file")
         query = request.query
         if file_service_expired(query.get("systemDate"), query.get("expires"), now=self._clock.now()):
-            return web.Response(status=403, text="The link is no longer valid.")
-        return web.Response(status=302, headers={"Location": self._storage_link(item)})
+            return link_expired()
+        return web.Response(status=302, headers={"Location": self._storage_link(item, self._lifetime_s)})
 
 
 def basic_token(user: str, key: str) -> str:

@@ -37,7 +37,8 @@ class SimulatorSettings:
     host: str = "127.0.0.1"
     api_port: int = 0
     storage_port: int = 0
-    """0 lets the system choose."""
+    control_port: int = 0
+    """0 lets the system choose. Faults are put in force over the last one."""
     token: str = base64.b64encode(b"simulator:invented-key").decode()
     """The pre-encoded Basic token that the API asks for [API-2]."""
 

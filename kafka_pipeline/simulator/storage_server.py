@@ -6,7 +6,6 @@ signature, 404 for an unknown key, 206 and 416 for ranges.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +14,9 @@ from email.utils import format_datetime
 from aiohttp import web
 
 from kafka_pipeline.common.clock import Clock
+from kafka_pipeline.simulator.faults import Endpoint
 from kafka_pipeline.simulator.links import LinkVerdict, Signer
-from kafka_pipeline.simulator.traffic import Traffic
+from kafka_pipeline.simulator.traffic import Traffic, storage_error
 from kafka_pipeline.simulator.world import World
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
@@ -76,20 +76,20 @@ class StorageServer:
     def app(self) -> web.Application:
         """Return the application, ready to be served."""
         app = web.Application(middlewares=[self._traffic.middleware])
-        app.router.add_get("/claimx-media/{key}", self._object, allow_head=True)
+        app.router.add_get("/claimx-media/{key}", self._object, name=Endpoint.FILE.value, allow_head=True)
         return app
 
     async def _object(self, request: web.Request) -> web.StreamResponse:
         if "Authorization" in request.headers:
-            return _error(400, "InvalidArgument", "Only one auth mechanism allowed")
+            return storage_error(400, "InvalidArgument", "Only one auth mechanism allowed")
         verdict = self._signer.check(
             request.method, request.headers.get("Host", ""), request.path, request.query.items(), now=self._clock.now()
         )
         if verdict is not LinkVerdict.VALID:
-            return _error(403, *_REFUSALS[verdict])
+            return storage_error(403, *_REFUSALS[verdict])
         item = self._world.objects.get(request.path)
         if item is None:
-            return _error(404, "NoSuchKey", "The specified key does not exist.")
+            return storage_error(404, "NoSuchKey", "The specified key does not exist.")
         file = item.file()
         headers = {
             "Accept-Ranges": "bytes",
@@ -100,7 +100,7 @@ class StorageServer:
         try:
             wanted = parse_range(request.headers.get("Range"), file.size_bytes)
         except UnsatisfiableRangeError:
-            answer = _error(416, "InvalidRange", "The requested range is not satisfiable")
+            answer = storage_error(416, "InvalidRange", "The requested range is not satisfiable")
             answer.headers["Content-Range"] = f"bytes */{file.size_bytes}"
             return answer
         if request.headers.get("If-Range", file.etag) not in {file.etag, self._modified}:
@@ -112,14 +112,6 @@ class StorageServer:
         response.content_length = part.stop - part.start
         await response.prepare(request)
         if request.method != "HEAD":
-            for chunk in file.chunks(part.start, part.stop):
-                await response.write(chunk)
-                self._traffic.bytes_served += len(chunk)
-                await asyncio.sleep(0)  # a large file must not keep the other callers waiting
+            await self._traffic.send(request, response, file.chunks(part.start, part.stop), is_file=True)
         await response.write_eof()
         return response
-
-
-def _error(status: int, code: str, message: str) -> web.Response:
-    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message></Error>'
-    return web.Response(status=status, text=body, content_type="application/xml")
