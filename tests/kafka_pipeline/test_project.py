@@ -32,6 +32,7 @@ PURE_CORE = [
     "kafka_pipeline.common.lake.sql",
     "kafka_pipeline.common.messaging.record",
     "kafka_pipeline.common.observability.redaction",
+    "kafka_pipeline.common.resilience.aimd",
     "kafka_pipeline.common.resilience.circuit",
     "kafka_pipeline.common.runtime.batching",
     "kafka_pipeline.common.runtime.offsets",
