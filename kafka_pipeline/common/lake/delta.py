@@ -77,9 +77,13 @@ class Written:
 
 @dataclass(slots=True)
 class _Handle:
-    """A table handle and the lock that keeps it to one thread: handles are not thread-safe."""
+    """A table handle and the lock that keeps it to one thread: handles are not thread-safe.
+
+    `options` are what it was opened with: a handle keeps its credential, so another one needs another handle.
+    """
 
     table: DeltaTable | None = None
+    options: dict[str, str] = field(default_factory=dict, repr=False)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -188,17 +192,14 @@ class DeltaStore:
         handle = self._handle(spec, "read")
         with handle.lock:
             try:
-                if handle.table is None:
-                    handle.table = self._open(spec)
-                else:
-                    handle.table.update_incremental()
-                return self._read(spec, handle.table, wanted, spec.names if columns is None else columns)
+                table = self._current(handle) or self._open(spec, handle)
+                return self._read(spec, table, wanted, spec.names if columns is None else columns)
             except TableNotFoundError:
                 handle.table = None
                 return []
             except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
                 handle.table = None
-                raise storage_failure(error, f"reading {spec.name}") from None
+                raise self._failure(error, f"reading {spec.name}") from None
 
     def _handle(self, spec: TableSpec, use: str) -> _Handle:
         return self._handles.setdefault((spec.name, use), _Handle())
@@ -233,7 +234,7 @@ class DeltaStore:
             except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
                 if not is_conflict(error):
                     handle.table = None
-                    raise storage_failure(error, f"writing {spec.name}") from None
+                    raise self._failure(error, f"writing {spec.name}") from None
             except BaseException:
                 handle.table = None  # whatever it was, the handle is not to be trusted
                 raise
@@ -243,25 +244,39 @@ class DeltaStore:
             f"writing {spec.name} lost against other writers {self._tries} times", Category.TRANSIENT, reason=CONFLICT
         )
 
+    def _failure(self, error: Exception, doing: str) -> PipelineError:
+        failure = storage_failure(error, doing)
+        if failure.category is Category.AUTH:
+            self._location.refused()
+        return failure
+
     def _fresh(self, spec: TableSpec, handle: _Handle) -> DeltaTable:
-        if handle.table is not None:
-            handle.table.update_incremental()
-            return handle.table
+        if (current := self._current(handle)) is not None:
+            return current
         try:
-            table = self._open(spec)
+            table = self._open(spec, handle)
         except TableNotFoundError:
-            table = self._create(spec)
+            table = self._create(spec, handle)
         missing = _missing_fields(spec, table)
         if missing:
             table.alter.add_columns(missing)
             _log.info("columns_added", table=spec.name, columns=[f.name for f in missing])
-        handle.table = table
         return table
 
-    def _open(self, spec: TableSpec) -> DeltaTable:
-        return DeltaTable(self._location.table_uri(spec.name), storage_options=self._location.delta_options())
+    def _current(self, handle: _Handle) -> DeltaTable | None:
+        """Return the open table at its newest version, or None if it has to be opened: at first, or to sign in anew."""
+        if handle.table is not None and handle.options != self._location.delta_options():
+            handle.table = None
+        if handle.table is not None:
+            handle.table.update_incremental()
+        return handle.table
 
-    def _create(self, spec: TableSpec) -> DeltaTable:
+    def _open(self, spec: TableSpec, handle: _Handle) -> DeltaTable:
+        handle.options = self._location.delta_options()
+        handle.table = DeltaTable(self._location.table_uri(spec.name), storage_options=handle.options)
+        return handle.table
+
+    def _create(self, spec: TableSpec, handle: _Handle) -> DeltaTable:
         self._location.prepare()
         try:
             DeltaTable.create(
@@ -273,7 +288,7 @@ class DeltaStore:
             )
         except DeltaError:
             _log.info("table_creation_raced", table=spec.name)  # if it was no race, opening fails and says why
-        return self._open(spec)
+        return self._open(spec, handle)
 
     def _merge(
         self,

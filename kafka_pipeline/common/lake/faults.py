@@ -31,6 +31,9 @@ _OS_ERROR = re.compile(r"os error (\d{1,3})\)")
 _NETWORK = ("error sending request", "connection", "timed out", "timeout", "dns error", "error decoding response body")
 _NOT_THE_STORE = ("failed validation check", "schema error", "cannot cast", "can't cast", "cast error", "invariant")
 
+_CREDENTIAL = re.compile(r"lake credential \[(\w+)\]: ([^\n]{1,300}?)(?: \[end\])")
+"""How our own failure looks after it went through a native library, which keeps nothing of it but its text."""
+
 _TRANSIENT_STATUS = frozenset({408, 409, 412, 425, 429})
 _AUTH_STATUS = frozenset({401, 403})
 
@@ -46,6 +49,11 @@ def is_conflict(error: BaseException) -> bool:
     return isinstance(error, CommitFailedError) and http_status(error) in (None, 409, 412)
 
 
+def credential_failure(error: PipelineError) -> RuntimeError:
+    """Return what to raise inside a native library when there is no credential: `storage_failure` reads it back."""
+    return RuntimeError(f"lake credential [{error.category.value}]: {error.text} [end]")
+
+
 def storage_failure(error: Exception, doing: str) -> PipelineError:
     """Return the failure as a PipelineError; `doing` says what was tried, in words that are safe to log.
 
@@ -53,6 +61,8 @@ def storage_failure(error: Exception, doing: str) -> PipelineError:
     """
     if isinstance(error, PipelineError):
         return error
+    if ours := _CREDENTIAL.search(str(error)):
+        return PipelineError(f"{doing} failed: {ours.group(2)}", Category(ours.group(1)))
     category = _category(error)
     return PipelineError(f"{doing} failed: {_facts(error)}", category)
 

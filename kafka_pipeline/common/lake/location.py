@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from kafka_pipeline.common.azure.credential import CurrentCredential
 from kafka_pipeline.common.failures import Category, PipelineError
 
 RETRIES = 3
@@ -26,18 +27,25 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 class LakeLocation:
     """A lake's root and the options to reach it. Build it with `LakeLocation.parse`.
 
-    `options` are the store's (account, key, endpoint: names as object_store knows them, equal for Delta and files);
-    `client` those of the HTTP client (`allow_http`, `timeout`, `connect_timeout`). Neither is shown by repr (I10).
+    `options` are the store's (account, endpoint: names as object_store knows them, equal for Delta and files);
+    `client` those of the HTTP client (`allow_http`, `timeout`, `connect_timeout`); `credential` opens the store, and is
+    asked anew whenever it is needed. None of them is shown by repr (I10).
     """
 
     root: str
     """A URL without trailing slash, or the absolute path of a local folder."""
     options: Mapping[str, str] = field(default_factory=lambda: _NOTHING, repr=False)
     client: Mapping[str, str] = field(default_factory=lambda: _NOTHING, repr=False)
+    credential: CurrentCredential | None = field(default=None, repr=False)
 
     @classmethod
     def parse(
-        cls, where: str | Path, *, options: Mapping[str, str] = _NOTHING, client: Mapping[str, str] = _NOTHING
+        cls,
+        where: str | Path,
+        *,
+        options: Mapping[str, str] = _NOTHING,
+        client: Mapping[str, str] = _NOTHING,
+        credential: CurrentCredential | None = None,
     ) -> LakeLocation:
         """Return the location that a `lake_url` setting or a path names. Creates nothing.
 
@@ -46,15 +54,15 @@ class LakeLocation:
         """
         text = str(where)
         if "://" not in text:
-            return cls(root=str(Path(text).expanduser().absolute()), options=options, client=client)
+            return cls(root=str(Path(text).expanduser().absolute()))
         parts = urlsplit(text)
         if parts.scheme == "file":
-            return cls(root=str(Path(parts.path).absolute()), options=options, client=client)
+            return cls(root=str(Path(parts.path).absolute()))
         if parts.query or parts.fragment or parts.password:
             raise PipelineError("the lake's URL must hold no query and no password: use settings", Category.PERMANENT)
         if parts.scheme not in ("az", "azure", "adl", "abfs", "abfss", "https"):
             raise PipelineError(f"a lake cannot be at {parts.scheme}://: use abfss, az or a folder", Category.PERMANENT)
-        return cls(root=text.rstrip("/"), options=options, client=client)
+        return cls(root=text.rstrip("/"), options=options, client=client, credential=credential)
 
     @property
     def is_local(self) -> bool:
@@ -71,8 +79,24 @@ class LakeLocation:
         return f"{self.root}/Tables/{name}"
 
     def delta_options(self) -> dict[str, str]:
-        """Return the options as deltalake takes them: store, client and retries in one."""
-        return {**_DELTA_RETRIES, **self.options, **self.client} if not self.is_local else {}
+        """Return the options as deltalake takes them: store, client, retries and the credential of this moment.
+
+        deltalake cannot ask for another credential by itself: whoever keeps a table open compares what this returns
+        with what the table was opened with, and opens it anew. May wait for a credential, and raises PipelineError if
+        there is none.
+        """
+        if self.is_local:
+            return {}
+        options = {**_DELTA_RETRIES, **self.options, **self.client}
+        if self.credential is not None:
+            held = self.credential.current()
+            options[held.form.value] = held.secret
+        return options
+
+    def refused(self) -> None:
+        """Be told that the store refused the credential, so that it is renewed before its time."""
+        if self.credential is not None:
+            self.credential.refused()
 
     def prepare(self) -> None:
         """Create the folders of a local lake. Blocks. Raises PipelineError with a remedy if that cannot be done."""

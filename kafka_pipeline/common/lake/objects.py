@@ -14,8 +14,10 @@ import structlog
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 
+from kafka_pipeline.common.azure.credential import CurrentCredential
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.lake.faults import storage_failure
+from kafka_pipeline.common.lake.identity import StoreCredential
 from kafka_pipeline.common.lake.incoming import Incoming, incoming_of
 from kafka_pipeline.common.lake.location import RETRIES, RETRY_SECONDS, LakeLocation, unwritable
 from kafka_pipeline.common.lake.upload import Upload
@@ -31,6 +33,9 @@ CONCURRENT_PARTS = 4
 
 _log = structlog.get_logger(__name__)
 
+_SWITCH = ("true", "false")
+"""Options of the HTTP client are text to deltalake; obstore wants those that are switches as such."""
+
 _RETRIES: RetryConfig = {"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)}
 
 
@@ -43,14 +48,26 @@ class ObjectStore:
     opened.
     """
 
-    def __init__(self, store: Any, *, prefix: str = "", incoming: Incoming | None = None) -> None:  # noqa: ANN401 - obstore's stores share no public base class
+    def __init__(
+        self,
+        store: Any,  # noqa: ANN401 - obstore's stores share no public base class
+        *,
+        prefix: str = "",
+        incoming: Incoming | None = None,
+        credential: CurrentCredential | None = None,
+    ) -> None:
         self._store = store
         self._prefix = prefix
         self._incoming = incoming
+        self._credential = credential
 
     @classmethod
     def from_url(
-        cls, url: str, options: Mapping[str, str] | None = None, client: Mapping[str, str] | None = None
+        cls,
+        url: str,
+        options: Mapping[str, str] | None = None,
+        client: Mapping[str, str] | None = None,
+        credential: CurrentCredential | None = None,
     ) -> ObjectStore:
         """Return the files under a URL (`az://`, `abfss://`, `https://`) or a local folder, which is created."""
         if "://" not in url:
@@ -66,16 +83,20 @@ class ObjectStore:
             except (OSError, BaseError) as error:
                 raise storage_failure(error, "opening the folder of the files") from None
         config = cast("Any", dict(options or {}))
-        http = cast("Any", {k: v == "true" if k == "allow_http" else v for k, v in (client or {}).items()})
+        http = cast("Any", {k: v == "true" if v in _SWITCH else v for k, v in (client or {}).items()})
+        provider = StoreCredential(credential) if credential is not None else None
         try:
-            return cls(from_url(url, config=config, client_options=http, retry_config=_RETRIES))
+            store = from_url(
+                url, config=config, client_options=http, retry_config=_RETRIES, credential_provider=provider
+            )
+            return cls(store, credential=credential)
         except (BaseError, ValueError) as error:
             raise storage_failure(error, "opening the store of the files") from None
 
     @classmethod
     def at(cls, location: LakeLocation) -> ObjectStore:
         """Return the files of a lake."""
-        return cls.from_url(location.files, location.options, location.client)
+        return cls.from_url(location.files, location.options, location.client, location.credential)
 
     async def put_file(self, path: str, local_path: Path) -> int:
         """Upload a file, replacing what is there, and return its size in bytes.
@@ -109,7 +130,7 @@ class ObjectStore:
         except FileNotFoundError:
             return None
         except (BaseError, OSError, ValueError) as error:
-            raise storage_failure(error, "asking for a file of the lake") from None
+            raise self._failure(error, "asking for a file of the lake") from None
 
     async def exists(self, path: str) -> bool:
         """Tell whether the file is there."""
@@ -122,7 +143,7 @@ class ObjectStore:
         except FileNotFoundError:
             return
         except (BaseError, OSError, ValueError) as error:
-            raise storage_failure(error, "deleting a file of the lake") from None
+            raise self._failure(error, "deleting a file of the lake") from None
 
     async def _put(self, path: str, what: Path | bytes) -> None:
         target = self._prefix + path
@@ -132,7 +153,13 @@ class ObjectStore:
             if place != target:
                 await obstore.rename_async(self._store, place, target, overwrite=True)
         except (BaseError, OSError, ValueError) as error:
-            raise storage_failure(error, "writing a file of the lake") from None
+            raise self._failure(error, "writing a file of the lake") from None
+
+    def _failure(self, error: Exception, doing: str) -> PipelineError:
+        failure = storage_failure(error, doing)
+        if failure.category is Category.AUTH and self._credential is not None:
+            self._credential.refused()
+        return failure
 
     def _place_for(self, target: str) -> str:
         """Return where the bytes of a file gather until it is whole."""
