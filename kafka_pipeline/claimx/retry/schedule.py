@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask, ClaimXEnrichmentTask
 from kafka_pipeline.claimx.topics import DeadLetterKind
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
+from kafka_pipeline.common.deadletter.retries import retry_message
 from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.observability import metrics
-from kafka_pipeline.common.resilience.retry import RetryPolicy, retry_message
+from kafka_pipeline.common.resilience.retry import RetryPolicy
 from kafka_pipeline.common.runtime.outcomes import Retry
 
 

@@ -29,22 +29,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 
 import structlog
 
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
-from kafka_pipeline.common.failures import PipelineError, UnavailableError
 from kafka_pipeline.common.messaging import CommitError, Consumer, FencedError, Producer, Record, TopicPartition
 from kafka_pipeline.common.observability import metrics
-from kafka_pipeline.common.resilience.flood import FloodGuard, FloodLimits
+from kafka_pipeline.common.resilience.flood import FloodGuard
+from kafka_pipeline.common.runtime.batches import Batches
 from kafka_pipeline.common.runtime.batching import Batcher, Delivery
 from kafka_pipeline.common.runtime.delays import Delays, due_at_ms
-from kafka_pipeline.common.runtime.flight import Flight, InFlight
 from kafka_pipeline.common.runtime.offsets import OffsetTracker
-from kafka_pipeline.common.runtime.outbox import RETRIED, Outbox, Settled, position
-from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Wait
-from kafka_pipeline.common.runtime.processor import FailureRouter, Processor, failure_outcome
+from kafka_pipeline.common.runtime.outbox import Outbox
+from kafka_pipeline.common.runtime.processor import FailureRouter, Processor
+from kafka_pipeline.common.runtime.settings import LoopSettings
+
+__all__ = ["LoopSettings", "WorkerLoop"]
 
 _ROOM_AGAIN = 0.5
 """Work goes on when so much of what may be held is held: a pause throws away what the client has fetched."""
@@ -58,37 +58,7 @@ _SPAN = 10
 _LEAST_CLOSE_S = 5.0
 """Leaving a group takes a round trip or two, whatever the time for the batches was."""
 
-_LEAST_WAIT_S = 0.05
-"""A dependency that says it is back while it is not must not turn the loop into a busy one."""
-
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoopSettings:
-    """Sizes and times of one loop."""
-
-    max_batch_records: int = 500
-    linger_s: float = 0.1
-    """How long a record may wait for others to share its batch."""
-    max_in_flight_records: int = 5_000
-    """Bound of the records in process at a time (the last batch may pass it)."""
-    max_waiting_records: int = 5_000
-    """Bound of the records that wait for their turn behind those in process."""
-    max_held_bytes: int = 256 * 2**20
-    """Bound of the values of all those records together; one poll more may pass it."""
-    poll_timeout_s: float = 0.2
-    """A commit waits for the poll before it; longer polls make commits late, shorter ones burn processor time."""
-    commit_interval_s: float = 0.25
-    """Work that a crash repeats, in seconds, against round trips to the broker."""
-    revoke_timeout_s: float = 30.0
-    """Must stay below the consumer's revoke budget, or the finished prefix is not committed and done again."""
-    shutdown_timeout_s: float = 30.0
-    produce_retry_initial_s: float = 0.5
-    produce_retry_max_s: float = 15.0
-    """Pauses between attempts on a broker that takes nothing double from the first to the last."""
-    flood: FloodLimits = field(default_factory=FloodLimits)
-    """How much may end in the dead letters before the worker stops."""
 
 
 class WorkerLoop:
@@ -121,7 +91,7 @@ class WorkerLoop:
             linger_s=self._settings.linger_s,
             ordering=processor.ordering,
         )
-        self._outbox = Outbox(
+        outbox = Outbox(
             processor.name,
             producer=producer,
             failures=failures,
@@ -130,15 +100,19 @@ class WorkerLoop:
             first_pause_s=self._settings.produce_retry_initial_s,
             last_pause_s=self._settings.produce_retry_max_s,
         )
-        self._in_flight = InFlight()
-        self._reasons: frozenset[str] = frozenset()
+        self._batches = Batches(
+            processor,
+            outbox,
+            batcher=self._batcher,
+            offsets=self._offsets,
+            max_in_flight_records=self._settings.max_in_flight_records,
+            on_progress=self._look_for_room,
+            clock=clock,
+        )
         self._paused: frozenset[TopicPartition] = frozenset()
-        self._leaving: frozenset[TopicPartition] = frozenset()
         self._closed = False
         self._room_again = asyncio.Event()
         self._last_commit_s = self._last_turn_s = clock.monotonic()
-        self._stopping = False
-        self._defect: BaseException | None = None
         self._log = _log.bind(worker=processor.name)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -151,13 +125,13 @@ class WorkerLoop:
         self._log.info("worker_started", group=self._processor.group, topics=self._topics)
         try:
             await self._consumer.subscribe(self._topics, self)
-            while not stop.is_set() and self._defect is None:
+            while not stop.is_set() and self._batches.defect is None:
                 await self._turn()
         finally:
             await self._drain()
             self._log.info("worker_stopped")
-        if self._defect is not None:
-            raise self._defect
+        if self._batches.defect is not None:
+            raise self._batches.defect
 
     @property
     def name(self) -> str:
@@ -177,7 +151,7 @@ class WorkerLoop:
     @property
     def waiting_for(self) -> frozenset[str]:
         """What its records wait for: dependencies that are down. Empty when all is well."""
-        return frozenset(self._in_flight.waiting())
+        return self._batches.waiting_for
 
     # -- the turn ------------------------------------------------------------------------------------------------
 
@@ -187,7 +161,7 @@ class WorkerLoop:
         await self._arrange_pauses()
         records = await self._consumer.poll(self._room(), 0.0 if self._closed else self._poll_timeout_s())
         await self._take_in(records)
-        self._dispatch()
+        self._batches.dispatch()
         if self._clock.monotonic() - self._last_commit_s >= self._settings.commit_interval_s:
             await self._commit()
 
@@ -197,7 +171,7 @@ class WorkerLoop:
         The poll that follows keeps this member in its group even so. Opening again waits until half of the room is
         free: a pause throws away what the client has fetched.
         """
-        if not self._closed and self._fill() < 1.0 and not self._in_flight.unavailable:
+        if not self._closed and self._fill() < 1.0 and not self._batches.unavailable:
             return False
         self._room_again.clear()
         if self._is_shut():
@@ -206,8 +180,12 @@ class WorkerLoop:
                     await self._room_again.wait()
         return self._is_shut()
 
+    def _look_for_room(self) -> None:
+        if not self._is_shut():
+            self._room_again.set()
+
     def _is_shut(self) -> bool:
-        return self._in_flight.unavailable or self._fill() > _ROOM_AGAIN
+        return self._batches.unavailable or self._fill() > _ROOM_AGAIN
 
     async def _arrange_pauses(self) -> None:
         """Pause everything while closed, else the partitions whose next record is not due; resume all others."""
@@ -220,7 +198,7 @@ class WorkerLoop:
         if again:
             await self._consumer.resume(again)
         self._paused = wanted
-        cause = ("unavailable" if self._in_flight.unavailable else "full") if self._closed else ""
+        cause = ("unavailable" if self._batches.unavailable else "full") if self._closed else ""
         for each in ("full", "unavailable"):
             metrics.PARTITIONS_PAUSED.labels(worker=self.name, cause=each).set(
                 len(wanted - delayed) if each == cause else 0
@@ -235,7 +213,7 @@ class WorkerLoop:
         settings = self._settings
         return max(
             len(self._batcher) / settings.max_waiting_records,
-            (self._batcher.held_bytes + self._in_flight.held_bytes) / settings.max_held_bytes,
+            (self._batcher.held_bytes + self._batches.held_bytes) / settings.max_held_bytes,
             self._offsets.longest() / (_SPAN * (settings.max_in_flight_records + settings.max_waiting_records)),
         )
 
@@ -246,7 +224,7 @@ class WorkerLoop:
 
     def _poll_timeout_s(self) -> float:
         batch_s = self._batcher.due_in(self._clock.monotonic())
-        if self._in_flight.records >= self._settings.max_in_flight_records:
+        if self._batches.full:
             batch_s = None  # it could not start
         retry_s = self._delays.due_in_s(self._now_ms())
         return min(each for each in (self._settings.poll_timeout_s, batch_s, retry_s) if each is not None)
@@ -277,152 +255,6 @@ class WorkerLoop:
                 continue
             deliveries.append(Delivery(record, generation))
         return deliveries
-
-    # -- batches -------------------------------------------------------------------------------------------------
-
-    def _dispatch(self) -> None:
-        """Start every batch that is due and fits, unless what all of them need is down."""
-        while (
-            not self._stopping
-            and not self._in_flight.unavailable
-            and self._in_flight.records < self._settings.max_in_flight_records
-        ):
-            now_s = self._clock.monotonic()
-            due_s = self._batcher.due_in(now_s)
-            if due_s is None or due_s > 0:
-                return
-            batch = self._batcher.take(now_s)
-            if not batch:
-                return
-            flight = Flight(batch)
-            task = asyncio.create_task(self._run_batch(flight), name=f"{self.name}-batch")
-            self._in_flight.add(task, flight)
-            task.add_done_callback(self._batch_over)
-            metrics.RECORDS_IN_FLIGHT.labels(worker=self.name).set(self._in_flight.records)
-
-    def _batch_over(self, task: asyncio.Task[None]) -> None:
-        flight = self._in_flight.over(task)
-        defect = RuntimeError("a batch was cancelled by its own worker") if task.cancelled() else task.exception()
-        if defect is not None and not (task.cancelled() and self._stopping):
-            # Its records never finish, so their partitions would stand still in silence. Stop, and be seen.
-            self._defect = self._defect or defect
-            self._stopping = True
-        metrics.RECORDS_IN_FLIGHT.labels(worker=self.name).set(self._in_flight.records)
-        self._batcher.release(flight.busy_keys, self._clock.monotonic())
-        self._go_on()
-
-    def _go_on(self) -> None:
-        self._dispatch()
-        if not self._is_shut():
-            self._room_again.set()
-
-    async def _run_batch(self, flight: Flight) -> None:
-        """Work on a batch until nothing of it is left; what waits for a dependency is tried again when that is back."""
-        started_s = self._clock.monotonic()
-        tries = 0
-        while flight.left:
-            tries += 1
-            batch = list(flight.left)
-            records = [delivery.record for delivery in batch]
-            outcomes = await self._outcomes(records)
-            settlements = await self._outbox.settle(records, outcomes, tries=tries)
-            settled = [(each, one) for each, one in zip(batch, settlements, strict=True) if isinstance(one, Settled)]
-            await self._clean_up([settlement for _, settlement in settled])
-            self._finish(flight, settled)
-            self._count(settled, self._clock.monotonic() - started_s)
-            waits = [settlement for settlement in settlements if isinstance(settlement, Wait)]
-            if waits:
-                await self._hold(flight, waits)
-
-    def _finish(self, flight: Flight, settled: Sequence[tuple[Delivery, Settled]]) -> None:
-        for (record, generation), _ in settled:
-            self._offsets.finish(record.topic_partition, record.offset, generation)
-        if len(settled) == len(flight.left):
-            self._in_flight.keep(flight, lambda _: False)
-            return
-        finished = {_place(delivery) for delivery, _ in settled}
-        self._in_flight.keep(flight, lambda delivery: _place(delivery) not in finished)
-        # The keys of what is finished are free now, but for those that something left shares: it comes first.
-        shared = {_lane(delivery) for delivery in flight.left}
-        free = [each for each, _ in settled if _lane(each) not in shared]
-        places = {_place(each) for each in free}
-        flight.busy_keys = [each for each in flight.busy_keys if _place(each) not in places]
-        self._batcher.release(free, self._clock.monotonic())
-
-    async def _hold(self, flight: Flight, waits: Sequence[Wait]) -> None:
-        """Keep what waits until its dependency may be back. What is no longer ours, or never will be, is let go."""
-        flight.rest(waits)
-        self._let_go([flight])
-        if not flight.left:
-            return
-        for reason in {wait.reason for wait in waits}:
-            metrics.WAITS.labels(worker=self.name, reason=metrics.bounded("reason", reason)).inc()
-        self._count_waiting()
-        try:
-            await flight.until_worth_it(_LEAST_WAIT_S)
-        finally:
-            flight.rise()
-            self._count_waiting()
-        self._let_go([flight])
-        self._go_on()
-
-    def _let_go(self, flights: Iterable[Flight]) -> None:
-        """Drop what is left of these batches and not ours any more: it was not begun, and someone else begins it."""
-        for flight in flights:
-            self._in_flight.keep(
-                flight,
-                lambda delivery: (
-                    not self._stopping
-                    and delivery.record.topic_partition not in self._leaving
-                    and self._offsets.is_current(delivery.record.topic_partition, delivery.generation)
-                ),
-            )
-
-    def _count_waiting(self) -> None:
-        waiting = self._in_flight.waiting()
-        labels = {metrics.bounded("reason", reason): count for reason, count in waiting.items()}
-        for reason in self._reasons | labels.keys():
-            metrics.RECORDS_WAITING.labels(worker=self.name, reason=reason).set(labels.get(reason, 0))
-        if labels and not self._reasons:
-            self._log.warning("worker_waits", reasons=sorted(labels))
-        self._reasons = frozenset(labels)
-
-    async def _outcomes(self, records: Sequence[Record]) -> list[Outcome]:
-        try:
-            outcomes = list(await self._processor.process(records))
-            if len(outcomes) != len(records):
-                raise RuntimeError(  # noqa: TRY301  # a worker's mistake is handled like one it raises itself
-                    f"{self._processor.name} returned {len(outcomes)} outcomes for {len(records)} records"
-                )
-        except UnavailableError as error:  # that would be so for each of them alone, too
-            return [failure_outcome(error) for _ in records]
-        except Exception as error:  # noqa: BLE001  # whatever it is, it must not take the neighbours along
-            if len(records) > 1:
-                self._log.warning("batch_taken_apart", records=len(records), error=type(error).__name__)
-                return [(await self._outcomes([record]))[0] for record in records]
-            if not isinstance(error, PipelineError):
-                self._log.exception("record_failed_unforeseen", **position(records[0]))
-            return [failure_outcome(error)]
-        return outcomes
-
-    async def _clean_up(self, settled: Sequence[Settled]) -> None:
-        for each in settled:
-            if isinstance(each.outcome, Done) and each.outcome.cleanup is not None:
-                try:
-                    await each.outcome.cleanup()
-                except (OSError, PipelineError) as error:  # what stays behind is found by the next cleaning
-                    self._log.warning("cleanup_failed", error=type(error).__name__)
-
-    def _count(self, settled: Sequence[tuple[Delivery, Settled]], seconds: float) -> None:
-        for delivery, (outcome, label) in settled:
-            metrics.RECORDS_PROCESSED.labels(worker=self.name, outcome=label).inc()
-            if isinstance(outcome, Retry | Dead):
-                reason = outcome.reason or (outcome.category.value if isinstance(outcome, Retry) else "")
-                event = "record_retried_later" if label == RETRIED else "record_set_aside"
-                self._log.warning(event, **position(delivery.record), reason=reason)
-        if settled:
-            metrics.BATCH_RECORDS.labels(worker=self.name).observe(len(settled))
-            metrics.BATCH_SECONDS.labels(worker=self.name).observe(seconds)
 
     # -- checkpoints and rebalances ------------------------------------------------------------------------------
 
@@ -455,10 +287,9 @@ class WorkerLoop:
 
     async def on_revoked(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, int]:
         """Let what is in flight finish within the budget; return the finished prefix for the last commit."""
-        self._leaving |= partitions
-        self._let_go(flight for flight in self._in_flight if flight.waits)
+        self._batcher.drop(partitions)
         try:
-            await self._finish_in_flight(partitions, self._settings.revoke_timeout_s)
+            await self._batches.finish(partitions, self._settings.revoke_timeout_s)
             offsets = self._offsets.committable(partitions)
         finally:
             self._forget(partitions)  # also when nobody waits for the answer any more
@@ -475,27 +306,10 @@ class WorkerLoop:
         self._delays.drop(partitions)
         self._offsets.drop(partitions)
         self._paused -= partitions
-        self._leaving -= partitions
-        self._let_go(flight for flight in self._in_flight if flight.waits)
-
-    async def _finish_in_flight(self, partitions: frozenset[TopicPartition] | None, timeout_s: float) -> None:
-        """Wait until nobody works any more on anything that came from these partitions, or from any."""
-        flights = [flight for flight in self._in_flight if partitions is None or flight.touches(partitions)]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                for flight in flights:
-                    await flight.at_rest.wait()
+        self._batches.forget(partitions)
 
     async def _drain(self) -> None:
-        self._stopping = True
-        self._let_go(flight for flight in self._in_flight if flight.waits)
-        await self._finish_in_flight(None, self._settings.shutdown_timeout_s)
-        abandoned = [task for task in self._in_flight.tasks if not task.done()]
-        if abandoned:
-            self._log.warning("batches_abandoned", batches=len(abandoned), records=self._in_flight.records)
-        for task in abandoned:
-            task.cancel()
-        await asyncio.gather(*abandoned, return_exceptions=True)
+        await self._batches.drain(self._settings.shutdown_timeout_s)
         # Closing asks on_revoked, which returns the finished prefix for the last commit. A broker that is silent gets
         # no more of our time than the batches did: what it does not store is done again.
         try:
@@ -503,11 +317,3 @@ class WorkerLoop:
                 await self._consumer.close()
         except TimeoutError:
             self._log.warning("group_not_left", timeout_s=self._settings.shutdown_timeout_s)
-
-
-def _place(delivery: Delivery) -> tuple[TopicPartition, int]:
-    return delivery.record.topic_partition, delivery.record.offset
-
-
-def _lane(delivery: Delivery) -> tuple[TopicPartition, bytes | None]:
-    return delivery.record.topic_partition, delivery.record.key
