@@ -175,6 +175,9 @@ class PipelineConfig(BaseSettings):
     claimx_dlq_topic: TopicPrefix = Field(
         "claimx.dlq", description="Begins the names of the dead-letter topics: events, enrichment, downloads."
     )
+    claimx_dlq_max_replays: Annotated[int, Field(ge=1, le=100)] = Field(
+        3, description="Replays after which a dead letter that came back is quarantined: sent again only by force."
+    )
     claimx_retry_delays_seconds: Delays = Field(
         (300, 600, 1_200, 2_400), description="Wait before each further attempt, in seconds; one topic each [RTY-1]."
     )
@@ -215,6 +218,10 @@ class PipelineConfig(BaseSettings):
     )
 
     # Files
+    transfer_mode: Annotated[Literal["cached", "direct"], Lower] = Field(
+        "cached",
+        description="Way of a file: cached goes by the cache and the uploader, direct streams straight into the lake.",
+    )
     claimx_url_expiry_margin_seconds: Annotated[float, Field(ge=0, le=86_400)] = Field(
         60, description="A link is taken as expired so many seconds before it is [LNK-4]."
     )

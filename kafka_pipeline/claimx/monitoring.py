@@ -41,6 +41,13 @@ TRANSFERS: Final = counter(
     meaning="Files by final status: completed, failed (a retry follows) or failed_permanent (dead-lettered).",
     remedy="failed_permanent: `claimx-dlq list --kind downloads` says why.",
 )
+LINK_REFRESHES: Final = counter(
+    "claimx_link_refreshes_total",
+    labels=("result",),
+    meaning="Download links past their end: refreshed, or the category of what stood in the way of it.",
+    remedy="refreshed for most files: they wait longer than links live, add downloaders. transient: ClaimX lists the"
+    " file no more, or without a link. circuit_open: the API is down, and the files wait.",
+)
 FILE_BYTES: Final = histogram(
     "claimx_file_bytes",
     meaning="Size of the files brought into the lake, in bytes.",

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from enum import Enum
-from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -20,20 +19,16 @@ from kafka_pipeline.claimx.project_cache import ProjectCache
 from kafka_pipeline.claimx.retry.download_handler import DownloadRetryHandler
 from kafka_pipeline.claimx.retry.enrichment_handler import EnrichmentRetryHandler
 from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
-from kafka_pipeline.claimx.workers.download_worker import ClaimXDownloadWorker, leads_to_login
+from kafka_pipeline.claimx.transfers.assembly import FileWorkers
 from kafka_pipeline.claimx.workers.enrichment_worker import ClaimXEnrichmentWorker
 from kafka_pipeline.claimx.workers.event_ingester import ClaimXEventIngesterWorker
 from kafka_pipeline.claimx.workers.result_processor import ClaimXResultProcessor
-from kafka_pipeline.claimx.workers.upload_worker import ClaimXUploadWorker
 from kafka_pipeline.claimx.writers.delta_events import ClaimXEventsWriter
 from kafka_pipeline.claimx.writers.entities import EntityTableWriter
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.failures import Category, PipelineError
-from kafka_pipeline.common.http.cache import FileCache
-from kafka_pipeline.common.http.download import Downloader
-from kafka_pipeline.common.http.guard import Credential, DownloadPolicy, Origin
 from kafka_pipeline.common.lake.location import LakeLocation
-from kafka_pipeline.common.lake.objects import ObjectStore, check_writable
+from kafka_pipeline.common.lake.objects import check_writable
 from kafka_pipeline.common.lake.writer import LakeWriter
 from kafka_pipeline.common.messaging import Broker, Producer
 from kafka_pipeline.common.resilience.flood import FloodLimits
@@ -90,7 +85,8 @@ class Pipeline:
         self._broker: Broker
         self._producer: Producer
         self._loops: list[WorkerLoop] = []
-        self._cache: FileCache | None = None
+        self._files: FileWorkers
+        self._client: ClaimXApiClient | None = None
         self._lake: LakeWriter
 
     async def __aenter__(self) -> Self:
@@ -137,7 +133,7 @@ class Pipeline:
         reasons += sorted({reason for loop in self._loops for reason in loop.waiting_for if reason != IN_PLACE})
         if not self._lake.healthy:
             reasons.append("lake_unavailable")
-        if self._cache is not None and not self._cache.writable:
+        if self._files.cache is not None and not self._files.cache.writable:
             reasons.append("cache_unwritable")
         return reasons
 
@@ -155,10 +151,10 @@ class Pipeline:
 
     async def _keep_cache_clean(self) -> None:
         """Remove forgotten files now and then [WRK-3], but not while the lake is away and uploads wait for it."""
-        while self._cache is not None:
+        while (cache := self._files.cache) is not None:
             if self._lake.healthy:
                 try:
-                    cleaned = await self._cache.clean(self._clock.now())
+                    cleaned = await cache.clean(self._clock.now())
                     _log.info("cache_cleaned", files=cleaned.files, freed_bytes=cleaned.freed_bytes)
                 except PipelineError as error:  # the downloads that need the cache say the same, with consequences
                     _log.warning("cache_not_cleaned", error=error.text)
@@ -180,8 +176,16 @@ class Pipeline:
         )
         self._stack.push_async_callback(lake.close)
         self._lake = lake
+        self._files = FileWorkers(
+            self._config,
+            topics=self.topics,
+            environ=self._environ,
+            location=location,
+            stack=self._stack,
+            clock=self._clock,
+        )
         for kind in self._kinds:
-            processor, settings = await self._processor(kind, location, lake)
+            processor, settings = await self._processor(kind, lake)
             self._loops.append(
                 WorkerLoop(
                     processor,
@@ -216,9 +220,7 @@ class Pipeline:
             case _:
                 return ()
 
-    async def _processor(
-        self, kind: WorkerKind, location: LakeLocation, lake: LakeWriter
-    ) -> tuple[Processor, LoopSettings]:
+    async def _processor(self, kind: WorkerKind, lake: LakeWriter) -> tuple[Processor, LoopSettings]:
         config = self._config
         signed_links = config.claimx_store_signed_links
         entities = EntityTableWriter(lake, clock=self._clock, signed_links=signed_links)
@@ -229,7 +231,7 @@ class Pipeline:
                     topics=self.topics, writer=events, max_event_bytes=config.max_event_bytes, clock=self._clock
                 ), self._batched()
             case WorkerKind.ENRICHER:
-                api = await self._stack.enter_async_context(ClaimXApiClient(self._api_settings(), clock=self._clock))
+                api = await self._api()
                 await self._check_api(api)
                 cached = ProjectCache(
                     api,
@@ -241,27 +243,12 @@ class Pipeline:
                     topics=self.topics, api=cached, writer=entities, store_signed_links=signed_links, clock=self._clock
                 ), self._batched()
             case WorkerKind.DOWNLOADER:
-                downloader = await self._stack.enter_async_context(self._downloader())
-                return ClaimXDownloadWorker(
-                    topics=self.topics,
-                    downloader=downloader,
-                    cache=await self._shared_cache(),
-                    writer=entities,
-                    allowed_extensions=config.allowed_file_extensions,
-                    expiry_margin_s=config.claimx_url_expiry_margin_seconds,
-                    concurrency=config.download_concurrency,
-                    credential=self._file_service_credential(),
-                    clock=self._clock,
-                ), self._single(config.download_concurrency)
+                # Not checked at the start: files whose links are good need no API.
+                return await self._files.downloader(await self._api(), entities), self._single(
+                    config.download_concurrency
+                )
             case WorkerKind.UPLOADER:
-                return ClaimXUploadWorker(
-                    topics=self.topics,
-                    files=ObjectStore.at(location),
-                    cache=await self._shared_cache(),
-                    writer=entities,
-                    concurrency=config.upload_concurrency,
-                    clock=self._clock,
-                ), self._single(config.upload_concurrency)
+                return await self._files.uploader(entities), self._single(config.upload_concurrency)
             case WorkerKind.RESULT_PROCESSOR:
                 return ClaimXResultProcessor(topics=self.topics, writer=entities), self._batched()
 
@@ -308,6 +295,13 @@ class Pipeline:
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
+    async def _api(self) -> ClaimXApiClient:
+        """Return the process's one client: its limits are the service's, whoever asks."""
+        if self._client is None:
+            client = ClaimXApiClient(self._api_settings(), clock=self._clock)
+            self._client = await self._stack.enter_async_context(client)
+        return self._client
+
     def _api_settings(self) -> ClaimXApiSettings:
         config = self._config
         return ClaimXApiSettings(
@@ -317,38 +311,12 @@ class Pipeline:
             timeout_s=config.claimx_api_timeout_seconds,
             quick_retries=config.claimx_api_quick_retries,
             rate_limit_per_second=config.claimx_api_rate_limit_per_second,
-            sender_username=config.require_claimx_api_sender_username(),
-        )
-
-    def _downloader(self) -> Downloader:
-        config = self._config
-        api = Origin.parse(config.claimx_api_url) if config.claimx_api_url else None
-        return Downloader(
-            DownloadPolicy(
-                allowed_hosts=frozenset(config.allowed_download_hosts),
-                private_hosts=frozenset(config.allow_private_download_hosts),
-                max_bytes=config.claimx_max_file_bytes,
-                total_timeout_s=config.claimx_download_timeout_seconds,
+            sender_username=(
+                config.require_claimx_api_sender_username()
+                if WorkerKind.ENRICHER in self._kinds
+                else config.claimx_api_sender_username
             ),
-            is_login_page=partial(leads_to_login, api),
-            max_connections=config.download_concurrency,
-            clock=self._clock,
         )
-
-    def _file_service_credential(self) -> Credential | None:
-        """Return the API token for the origin of the API alone, if both are configured (settled point 19)."""
-        config = self._config
-        if config.claimx_api_url is None or not self._environ.get(config.claimx_api_token_env, "").strip():
-            return None
-        api = ClaimXApiSettings(url=config.claimx_api_url, token=config.claimx_api_token(self._environ))
-        return Credential(origin=Origin.parse(api.url), headers={"Authorization": api.authorization})
-
-    async def _shared_cache(self) -> FileCache:
-        """Return the process's one cache: downloader and uploader must count the same bytes."""
-        if self._cache is None:
-            self._cache = FileCache(self._config.cache_location, self._config.cache_max_bytes)
-            await self._cache.start()
-        return self._cache
 
 
 def _revoke_timeout_s(config: PipelineConfig) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,11 @@ from pathlib import Path
 import structlog
 
 from kafka_pipeline.claimx import monitoring
-from kafka_pipeline.claimx.schemas.inventory import AttachmentRow, AttachmentStatus
-from kafka_pipeline.claimx.schemas.results import ClaimXUploadResult, ResultStatus
 from kafka_pipeline.claimx.schemas.tasks import ClaimXCachedDownload
 from kafka_pipeline.claimx.topics import Group, Topics
+from kafka_pipeline.claimx.transfers.inventory import completed, stored_row
+from kafka_pipeline.claimx.transfers.patience import LakePatience
+from kafka_pipeline.claimx.transfers.transfer import Arrived
 from kafka_pipeline.claimx.writers.entities import EntityTableWriter, StoredMedia
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.failures import Category, PipelineError
@@ -26,13 +26,6 @@ from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.runtime.batching import Ordering
 from kafka_pipeline.common.runtime.outcomes import Done, Outcome, Skip
 from kafka_pipeline.common.runtime.processor import failure_outcome
-
-_FIRST_PAUSE_S = 0.5
-_LAST_PAUSE_S = 30.0
-"""Pauses between attempts on a lake that does not take a file double from the first to the last."""
-
-_TRIES_BESIDE_SUCCESSES = 5
-"""Attempts on one file while others are stored: enough for a passing 503, too few to block a partition."""
 
 _log = structlog.get_logger(__name__)
 
@@ -61,6 +54,7 @@ class ClaimXUploadWorker:
         files: ObjectStore,
         cache: FileCache,
         writer: EntityTableWriter,
+        patience: LakePatience,
         concurrency: int,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -71,7 +65,7 @@ class ClaimXUploadWorker:
         self._cache = cache
         self._writer = writer
         self._transfers = asyncio.Semaphore(concurrency)
-        self._stored_files = 0
+        self._patience = patience
         self._stored = GroupedLookup(self._read_stored)
         self._clock = clock
 
@@ -117,50 +111,25 @@ class ClaimXUploadWorker:
             await _check_cached(task, local)
             await self._put(task, local)
         # Outside the bound: the wait for the commit is the longest step, and the commit wants company.
-        await self._writer.write_attachments([_inventory_row(task)])
+        await self._writer.write_attachments([stored_row(task, _arrived(task))])
         monitoring.FILE_BYTES.observe(task.bytes_downloaded)
         _log.info("file_stored", media_id=task.media_id, project_id=task.project_id, size_bytes=task.bytes_downloaded)
 
     async def _put(self, task: ClaimXCachedDownload, local: Path) -> None:
-        """Upload, however long the lake is away: that is no fault of the file (I7).
-
-        A file that fails again and again while others succeed is the fault, not the lake: it is failed, or it would
-        hold its partition up for ever.
-        """
-        delay_s, failures, since = _FIRST_PAUSE_S, 0, self._stored_files
+        """Upload, however long the lake is away: that is no fault of the file (I7)."""
+        patience = self._patience.with_file(task.media_id)
         while True:
             try:
                 await self._files.put_file(task.blob_path, local)
             except PipelineError as error:
-                failures += 1
-                alone = failures >= _TRIES_BESIDE_SUCCESSES and self._stored_files > since
-                if alone or error.category not in {Category.TRANSIENT, Category.AUTH}:
-                    raise
-                await _check_cached(task, local)
-                _log.warning("upload_repeated", media_id=task.media_id, error=error.text, again_in_s=delay_s)
-                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
-                delay_s = min(delay_s * 2, _LAST_PAUSE_S)
+                await patience.after(error)
+                await _check_cached(task, local)  # another owner of the partition may have taken it meanwhile
             else:
-                self._stored_files += 1
+                self._patience.stored()
                 return
 
     def _result(self, task: ClaimXCachedDownload) -> Message:
-        result = ClaimXUploadResult(
-            media_id=task.media_id,
-            project_id=task.project_id,
-            blob_path=task.blob_path,
-            status=ResultStatus.COMPLETED,
-            file_type=task.file_type,
-            file_name=task.file_name,
-            source_event_id=task.source_event_id,
-            bytes_uploaded=task.bytes_downloaded,
-            retry_count=task.retry_count,
-            content_type=task.content_type,
-            content_sha256=task.content_sha256,
-            downloaded_at=task.downloaded_at,
-            created_at=self._clock.now(),
-        )
-        return Message(topic=self._results_topic, key=task.media_id.encode(), value=result.to_bytes())
+        return completed(task, _arrived(task), topic=self._results_topic, now=self._clock.now())
 
 
 async def _check_cached(task: ClaimXCachedDownload, local: Path) -> None:
@@ -177,20 +146,10 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _inventory_row(task: ClaimXCachedDownload) -> AttachmentRow:
-    return AttachmentRow(
-        media_id=task.media_id,
-        project_id=task.project_id,
-        blob_path=task.blob_path,
-        file_name=task.blob_path.rsplit("/", 1)[-1],
-        file_type=task.file_type or None,
-        media_type=task.file_type or None,
-        media_name=task.file_name or None,
-        bytes_downloaded=task.bytes_downloaded,
+def _arrived(task: ClaimXCachedDownload) -> Arrived:
+    return Arrived(
+        size_bytes=task.bytes_downloaded,
+        sha256=task.content_sha256,
         content_type=task.content_type,
-        content_sha256=task.content_sha256,
-        download_url=task.download_url,  # the writer keeps it without its query
-        status=AttachmentStatus.UPLOADED,
-        downloaded_at=task.downloaded_at,
-        source_event_id=task.source_event_id or None,
+        at=task.downloaded_at,
     )

@@ -141,23 +141,78 @@ async def test_what_can_never_be_fetched_is_set_aside_with_its_reason_and_the_re
     assert all("outside" not in str(path) for path in files_below(tmp_path))
 
 
+@pytest.mark.parametrize("mode", ["cached", "direct"])
 @pytest.mark.parametrize("known", [True, False], ids=["by its date", "by the answer"])
-async def test_an_expired_link_is_set_aside_under_its_own_reason(
-    embedded_site: Any, new_task: NewTask, expired_link: Callable[[Any, MediaItem], str], *, known: bool
+async def test_an_expired_link_is_made_anew_and_its_file_arrives(
+    embedded_site: Any, new_task: NewTask, expired_link: Callable[[Any, MediaItem], str], *, known: bool, mode: str
 ) -> None:
-    """Until links are refreshed (WP-6.2) such a task waits there; with a link known as expired no request is made."""
+    """LNK-5: no attempt is counted, no retry topic is used; with a link known as expired no request is made."""
     site = embedded_site
     (item,) = files_of(site.simulator.world, 1)
     long_ago = datetime.now(UTC) - timedelta(days=2)
     task = new_task(site, item, download_url=expired_link(site, item), expires_at=long_ago if known else None)
-    async with site.working(*FILES):
+    async with site.working(*FILES, transfer_mode=mode):
         await queue(site, task)
         await finished(site)
-    (letter,) = await site.dead_letters(DeadLetterKind.DOWNLOADS)
-    assert (letter.reason, letter.record.value) == ("url_expired", task.to_bytes())
-    assert site.simulator.calls.total() == (0 if known else 1)
+    assert sha256(site.lake / "Files" / task.blob_path) == item.file().sha256()
     (row,) = site.rows("claimx_attachments")
-    assert (row["status"], row["error_category"]) == ("failed_permanent", "url_expired")
+    assert (row["status"], row["error_category"]) == ("completed", None)
+    (record,) = await site.read(site.topics.downloads_results)
+    assert ClaimXUploadResult.from_bytes(record.value).retry_count == 0
+    assert await site.dead_letters(DeadLetterKind.DOWNLOADS) == []
+
+
+async def test_files_of_one_project_are_refreshed_by_one_call(
+    embedded_site: Any, new_task: NewTask, expired_link: Callable[[Any, MediaItem], str]
+) -> None:
+    """LNK-5: a backlog of links that are past their time costs a call per project, not one per file."""
+    site = embedded_site
+    items = files_of(site.simulator.world, 12)
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    async with site.working(*FILES):
+        links = {item: expired_link(site, item) for item in items}
+        await queue(site, *(new_task(site, item, download_url=links[item], expires_at=long_ago) for item in items))
+        await finished(site)
+    assert len(site.rows("claimx_attachments")) == len(items)
+    listed = sum(count for path, count in site.simulator.calls.items() if path.endswith("/media"))
+    assert listed == len({item.project_id for item in items})
+
+
+async def test_direct_mode_needs_no_cache_and_no_uploader(site: Any, new_task: NewTask) -> None:
+    """The downloader stores the files, records them and tells of them; the disk beside the lake stays empty."""
+    items = files_of(site.simulator.world, 5)
+    tasks = [new_task(site, item, source_event_id="event-1") for item in items]
+    async with site.working(WorkerKind.DOWNLOADER, transfer_mode="direct"):
+        await queue(site, *tasks, *tasks)
+        await site.drained(site.topics.downloads_pending)
+    for item, task in zip(items, tasks, strict=True):
+        assert sha256(site.lake / "Files" / task.blob_path) == item.file().sha256()
+    rows = site.rows("claimx_attachments")
+    assert {row["status"] for row in rows} == {"uploaded"}
+    assert {row["media_id"]: row["bytes_downloaded"] for row in rows} == {
+        str(item.media_id): item.size_bytes for item in items
+    }
+    assert await site.count(site.topics.downloads_cached) == 0
+    assert not site.config.cache_location.exists()
+    assert [path for path in files_below(site.lake / ".incoming") if path.suffix != ".lock"] == []
+    async with site.working(WorkerKind.RESULT_PROCESSOR):
+        await site.drained(site.topics.downloads_results)
+    assert {row["status"] for row in site.rows("claimx_attachments")} == {"completed"}
+
+
+async def test_a_change_to_direct_mode_loses_no_file_on_its_way(embedded_site: Any, new_task: NewTask) -> None:
+    """What the cached mode left in the cache is uploaded; new files go straight, and none is fetched twice."""
+    site = embedded_site
+    before, after = files_of(site.simulator.world, 2)
+    async with site.working(WorkerKind.DOWNLOADER):
+        await queue(site, new_task(site, before))
+        await site.drained(site.topics.downloads_pending)
+    async with site.working(*FILES, transfer_mode="direct"):
+        await queue(site, new_task(site, after))
+        await finished(site)
+    assert {row["status"] for row in site.rows("claimx_attachments")} == {"completed"}
+    assert site.simulator.bytes_served == before.size_bytes + after.size_bytes
+    assert files_below(site.config.cache_location) == []
 
 
 async def test_a_failure_never_undoes_a_success(embedded_site: Any, new_task: NewTask) -> None:
