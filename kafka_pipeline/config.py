@@ -29,7 +29,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from kafka_pipeline._settings import checks
+from kafka_pipeline._settings import azure, checks
 from kafka_pipeline._settings.problems import ConfigError, ConflictError, Privacy, Problem, Source, explain
 from kafka_pipeline._settings.sources import LayerSource, read_environment, read_file, read_options
 
@@ -41,6 +41,7 @@ Location: TypeAlias = Annotated[Path, BeforeValidator(checks.location)]
 Topic: TypeAlias = Annotated[str, AfterValidator(checks.topic_name)]
 TopicPrefix: TypeAlias = Annotated[str, AfterValidator(checks.topic_prefix)]
 Variable: TypeAlias = Annotated[str, AfterValidator(checks.variable_name), Privacy.SHOWN_WHEN_VALID]
+EntraId: TypeAlias = Annotated[str, AfterValidator(azure.entra_id)]
 Hosts: TypeAlias = Annotated[
     tuple[Annotated[str, AfterValidator(checks.host_name)], ...], BeforeValidator(checks.listed)
 ]
@@ -125,6 +126,41 @@ class PipelineConfig(BaseSettings):
     )
     cache_max_bytes: Annotated[int, Field(ge=1_048_576, le=2**50)] = Field(
         10 * 2**30, description="Size the cache of downloaded files may reach, in bytes (I9)."
+    )
+
+    # Azure, for a lake on OneLake or Blob storage
+    azure_auth: Annotated[
+        Literal["auto", "key", "sas", "service_principal", "managed_identity", "workload_identity"], Lower
+    ] = Field("auto", description="How to sign in to Azure; auto takes the first of these that is set up, see docs.")
+    azure_storage_account: Annotated[
+        Annotated[str, AfterValidator(azure.storage_account)] | None, Privacy.SHOWN_WHEN_VALID
+    ] = Field(None, description="Storage account of a lake_url that names none, as az:// does.")
+    azure_storage_endpoint: Annotated[
+        Annotated[str, AfterValidator(azure.endpoint)] | None, Privacy.SHOWN_WHEN_VALID
+    ] = Field(None, description="URL of the blob endpoint, where it is not the usual one: Azurite, a private link.")
+    azure_storage_key_env: Variable = Field(
+        "AZURE_STORAGE_KEY", description="Name of the environment variable that holds the key of the account."
+    )
+    azure_storage_sas_env: Variable = Field(
+        "AZURE_STORAGE_SAS_TOKEN", description="Name of the environment variable that holds a SAS."
+    )
+    azure_client_secret_env: Variable = Field(
+        "AZURE_CLIENT_SECRET", description="Name of the environment variable that holds the client secret."
+    )
+    azure_secret_file: Location | None = Field(
+        None, description="File with the key, SAS or client secret instead; read again now and then, so it may rotate."
+    )
+    azure_tenant_id: Annotated[EntraId | None, Privacy.SHOWN_WHEN_VALID] = Field(
+        None, description="Tenant of the service principal or workload identity."
+    )
+    azure_client_id: Annotated[EntraId | None, Privacy.SHOWN_WHEN_VALID] = Field(
+        None, description="Application that signs in; of a managed identity: which one, where there are several."
+    )
+    azure_federated_token_file: Location | None = Field(
+        None, description="File with the token of a workload identity; Kubernetes replaces it now and then."
+    )
+    azure_authority_host: Annotated[Annotated[str, AfterValidator(azure.authority)], Privacy.SHOWN_WHEN_VALID] = Field(
+        "https://login.microsoftonline.com", description="Where Entra ID is; national clouds have their own."
     )
 
     # Worker loop
@@ -309,6 +345,13 @@ class PipelineConfig(BaseSettings):
         """Read the SASL password from the variable that holds it. Raises ConfigError if there is none."""
         return _secret(environ, self.kafka_sasl_password_env, "kafka_sasl_password_env")
 
+    def azure_secret(
+        self, name: Literal["azure_storage_key", "azure_storage_sas", "azure_client_secret"], environ: Mapping[str, str]
+    ) -> str:
+        """Read a secret for Azure from the variable that holds it. Raises ConfigError if there is none."""
+        field = f"{name}_env"
+        return _secret(environ, getattr(self, field), field)
+
     def require_claimx_api_url(self) -> str:
         """Return the base URL of the API. Raises ConfigError if there is none."""
         if self.claimx_api_url is None:
@@ -401,6 +444,7 @@ def _conflicts(config: PipelineConfig) -> Iterator[Problem]:
     """Find settings that are right one by one and wrong together."""
     yield from _topic_conflicts(config)
     yield from _security_conflicts(config)
+    yield from azure.conflicts(config)
     if config.worker_max_in_flight_records < config.worker_batch_records:
         yield Problem(
             field="worker_max_in_flight_records",

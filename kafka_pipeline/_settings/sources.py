@@ -143,7 +143,7 @@ def read_options(overrides: Mapping[str, str], names: Collection[str]) -> Layer:
 
 
 def _unknown(name: str, origin: str, names: Collection[str]) -> Problem:
-    if name.endswith(("_token", "_password", "_secret")) and f"{name}_env" in names:
+    if name.endswith(("_token", "_password", "_secret", "_key", "_sas")) and f"{name}_env" in names:
         remedy = f"secrets stay in the environment: put its variable's name into {name}_env"
     elif meant := difflib.get_close_matches(name.lower().replace("-", "_"), names, n=1):
         remedy = f"did you mean {meant[0]}?"

@@ -15,6 +15,7 @@ from kafka_pipeline.claimx.api_client import ClaimXApiClient, ClaimXApiSettings
 from kafka_pipeline.claimx.broker import ensure_topics, open_broker
 from kafka_pipeline.claimx.failures import IN_PLACE, InPlaceFailures
 from kafka_pipeline.claimx.idle import wait_until_idle
+from kafka_pipeline.claimx.lake import lake_location
 from kafka_pipeline.claimx.project_cache import ProjectCache
 from kafka_pipeline.claimx.retry.download_handler import DownloadRetryHandler
 from kafka_pipeline.claimx.retry.enrichment_handler import EnrichmentRetryHandler
@@ -27,7 +28,6 @@ from kafka_pipeline.claimx.writers.delta_events import ClaimXEventsWriter
 from kafka_pipeline.claimx.writers.entities import EntityTableWriter
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.failures import Category, PipelineError
-from kafka_pipeline.common.lake.location import LakeLocation
 from kafka_pipeline.common.lake.objects import check_writable
 from kafka_pipeline.common.lake.writer import LakeWriter
 from kafka_pipeline.common.messaging import Broker, Producer
@@ -167,7 +167,7 @@ class Pipeline:
         self._stack.push_async_callback(self._broker.close)
         await self._broker.check(_BROKER_CHECK_S)
         await ensure_topics(self._broker, self.topics, self._config)
-        location = LakeLocation.parse(self._config.lake_location)
+        location = lake_location(self._config, self._environ, clock=self._clock)
         await check_writable(location)
         self._producer = self._broker.producer()
         self._stack.push_async_callback(self._producer.close)

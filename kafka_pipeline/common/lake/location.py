@@ -70,6 +70,11 @@ class LakeLocation:
         return "://" not in self.root
 
     @property
+    def is_onelake(self) -> bool:
+        """Whether the lake is on Microsoft OneLake, which knows tokens and SAS but no account keys."""
+        return (urlsplit(self.root).hostname or "").endswith(".fabric.microsoft.com")
+
+    @property
     def files(self) -> str:
         """The root of the files, a URL or a path."""
         return f"{self.root}/Files"
