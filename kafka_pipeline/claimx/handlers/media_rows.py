@@ -116,7 +116,9 @@ def download_task(item: MediaItem, origin: Origin) -> ClaimXDownloadTask | None:
 def master_file_name_rows(task: ClaimXEnrichmentTask, now: datetime) -> tuple[ProjectRow, ...]:
     """Return the partial project row of PROJECT_MFN_ADDED [HND-6], none for other events or without a name.
 
-    It counts as observed at the event's time, not at the read (settled points 2 and 24).
+    The name counts as observed at the event's time, not at the read (settled points 2 and 24). The row itself has no
+    time of observation: it says nothing of the other columns, and an event whose clock goes ahead would else make the
+    next answers of the API count as older (I4).
     """
     if task.event_type != EventType.PROJECT_MFN_ADDED or task.master_file_name is None:
         return ()
@@ -126,7 +128,6 @@ def master_file_name_rows(task: ClaimXEnrichmentTask, now: datetime) -> tuple[Pr
         master_file_name=task.master_file_name,
         master_file_name_observed_at=observed_at,
         source_event_id=task.event_id,
-        last_enriched_at=observed_at,
     )
     return (row,)
 

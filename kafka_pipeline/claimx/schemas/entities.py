@@ -40,6 +40,7 @@ class ProjectRow(AuditedRow):
     """One claim workspace (9.3). Key: project_id."""
 
     logical_table: ClassVar[str] = "projects"
+    own_clocks: ClassVar[tuple[str, ...]] = ("master_file_name",)
 
     project_id: RequiredId
     master_file_name: IdText = None
@@ -90,18 +91,19 @@ class ProjectRow(AuditedRow):
     xa_autolink_fail: Bool = None
     xa_autolink_fail_at: Time = None
 
-    def to_row(self) -> dict[str, object]:
-        """Return the columns; a master file name without a time of its own was seen when the row was."""
-        row = super().to_row()
-        if row["master_file_name"] is not None and row["master_file_name_observed_at"] is None:
-            row["master_file_name_observed_at"] = self.last_enriched_at
-        return row
-
 
 class ContactRow(AuditedRow):
-    """One person of a project (9.4). Key: contact_id, project_id."""
+    """One person of a project (9.4). Key: contact_id, project_id.
+
+    Events tell of people too, each as of its own time and in any order, so what they tell has a time per column: else
+    a value that fills a gap of a later answer could not be told from a later one (I4).
+    """
 
     logical_table: ClassVar[str] = "contacts"
+    own_clocks: ClassVar[tuple[str, ...]] = (
+        *("first_name", "last_name", "phone_number", "phone_country_code"),
+        "task_assignment_id",
+    )
 
     contact_id: RequiredId
     project_id: RequiredId
@@ -111,10 +113,15 @@ class ContactRow(AuditedRow):
     last_name: Text = None
     phone_number: Text = None
     phone_country_code: Int = None
+    first_name_observed_at: Time = None
+    last_name_observed_at: Time = None
+    phone_number_observed_at: Time = None
+    phone_country_code_observed_at: Time = None
     is_primary_contact: Bool = None
     invite_status: InviteStatus | None = None
     master_file_name: IdText = None
     task_assignment_id: IdText = None
+    task_assignment_id_observed_at: Time = None
     video_collaboration_id: IdText = None
     """Reserved."""
     created_date: Day = None

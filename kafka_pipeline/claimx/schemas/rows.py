@@ -70,6 +70,9 @@ class Row(BaseModel):
 class AuditedRow(Row):
     """A row with the audit columns of every entity table [MRG-5]."""
 
+    own_clocks: ClassVar[tuple[str, ...]] = ()
+    """Columns whose time of observation stands beside them, in NAME_observed_at (the rule OwnClock)."""
+
     source_event_id: IdText = None
     """The event that caused the last accepted change."""
     created_at: UtcDatetime | None = None
@@ -78,3 +81,11 @@ class AuditedRow(Row):
     """Set by the writer."""
     last_enriched_at: Time = None
     """When the API was asked; an event's own time for rows made of an event alone [MRG-3]."""
+
+    def to_row(self) -> dict[str, object]:
+        """Return the columns; a value without a time of its own was seen when the row was."""
+        row = super().to_row()
+        for name in self.own_clocks:
+            if row[name] is not None and row[f"{name}_observed_at"] is None:
+                row[f"{name}_observed_at"] = self.last_enriched_at
+        return row

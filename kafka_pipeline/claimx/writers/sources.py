@@ -33,7 +33,7 @@ _AUDIT: Final[Mapping[str, str]] = MappingProxyType(
         "source_event_id": "event that caused the last accepted change",
         "created_at": "time of the first write",
         "updated_at": "time of the last write",
-        "last_enriched_at": "time the API was asked, or the event's own time where no API was asked",
+        "last_enriched_at": "time the API was asked last; the event's own time where no API was asked",
         "created_date": "UTC date of created_at",
     }
 )
@@ -100,6 +100,10 @@ SOURCES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "last_name": "customerInformation, externalLinkData or payload",
             "phone_number": "customerInformation, externalLinkData or payload, as received",
             "phone_country_code": "customerInformation, externalLinkData or payload",
+            **{
+                f"{name}_observed_at": "when that value was observed"
+                for name in ("first_name", "last_name", "phone_number", "phone_country_code", "task_assignment_id")
+            },
             "is_primary_contact": "customerInformation: true; externalLinkData: false; teamMembers primaryContact",
             "invite_status": "INVITED or JOINED, by the type of the event",
             "master_file_name": "teamMembers mfn",

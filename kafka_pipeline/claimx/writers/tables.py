@@ -4,6 +4,7 @@
 |---|---|
 | entities | the later request to the API (`last_enriched_at`) [MRG-2, MRG-3] |
 | projects.master_file_name | its own time of observation, since events and the API both say it [settled point 2] |
+| names, phones and tasks of contacts | their own times of observation, for the same reason (I4) |
 | projects.policyholder_*_at | the earliest [MRG-4] |
 | invite_status, video_collab.status | INVITED never replaces another value [MRG-4] |
 | contacts.is_primary_contact of policyholders | true wins: only the project export knows [settled point 3] |
@@ -15,6 +16,7 @@ A test compares the columns with the row models, name by name and type by type (
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import MappingProxyType
 from typing import Final
 
@@ -59,6 +61,13 @@ def _required(kind: pa.DataType, names: str, rule: Rule | None = None) -> tuple[
     return tuple(Column(name, kind, nullable=False, rule=rule or Newest()) for name in names.split())
 
 
+def _with_own_clock(kind: pa.DataType, names: str) -> Iterator[Column]:
+    """Yield nullable columns of one type, each with the time at which its value was observed."""
+    for name in names.split():
+        yield Column(name, kind, rule=OwnClock(f"{name}_observed_at"))
+        yield Column(f"{name}_observed_at", TIMESTAMP, rule=ClockOf(name))
+
+
 _WRITTEN: Final = (
     Column("source_event_id", STRING, rule=Winner()),
     Column("created_at", TIMESTAMP, nullable=False, rule=Kept()),
@@ -87,8 +96,7 @@ PROJECTS: Final = TableSpec(
     clock="last_enriched_at",
     columns=(
         *_required(STRING, "project_id"),
-        Column("master_file_name", STRING, rule=OwnClock("master_file_name_observed_at")),
-        Column("master_file_name_observed_at", TIMESTAMP, rule=ClockOf("master_file_name")),
+        *_with_own_clock(STRING, "master_file_name"),
         *_columns(STRING, "project_number secondary_number status created_date date_of_loss type_of_loss"),
         *_columns(STRING, "cause_of_loss loss_description date_received date_contacted planned_inspection_date"),
         *_columns(STRING, "date_inspected appointment_date custom_attribute1 custom_attribute2 custom_attribute3"),
@@ -114,11 +122,14 @@ CONTACTS: Final = TableSpec(
     clock="last_enriched_at",
     columns=(
         *_required(STRING, "contact_id project_id contact_type"),
-        *_columns(STRING, "contact_email first_name last_name phone_number"),
-        *_columns(INT, "phone_country_code"),
+        *_columns(STRING, "contact_email"),
+        *_with_own_clock(STRING, "first_name last_name phone_number"),
+        *_with_own_clock(INT, "phone_country_code"),
         Column("is_primary_contact", BOOL, rule=Weak((False,), where=("contact_type", ContactType.POLICYHOLDER.value))),
         Column("invite_status", STRING, rule=Weak((InviteStatus.INVITED.value,))),
-        *_columns(STRING, "master_file_name task_assignment_id video_collaboration_id"),
+        *_columns(STRING, "master_file_name"),
+        *_with_own_clock(STRING, "task_assignment_id"),
+        *_columns(STRING, "video_collaboration_id"),
         _CREATED_DATE,
         *_AUDIT,
     ),

@@ -10,7 +10,7 @@ In both, `t` is the row that is there and `s` the one that comes. A null means "
 
 | rule       | s older            | s not older        | independent of order |
 |------------|--------------------|--------------------|----------------------|
-| Newest     | t, else s          | s, else t          | no: a filled null is not dated |
+| Newest     | t, else s          | s, else t          | but for a filled null, see below |
 | Guarded    | t                  | s, else t          | no |
 | Winner     | t, even if null    | s, even if null    | yes, unless clocks are equal |
 | Kept       | t, else s          | t, else s          | no: first come |
@@ -19,6 +19,15 @@ In both, `t` is the row that is there and `s` the one that comes. A null means "
 | Weak       | a strong value beats a weak one; among equals as Newest         | as Newest |
 | OwnClock   | the value with the later own clock, ties to the greater value   | yes |
 | ClockOf    | the own clock of the value that OwnClock chose                  | yes |
+
+Newest ends with the newest value in any order, as long as rows of one clock value agree and no row that carries null
+is newer than two older rows that carry different values. Where three such rows arrive newest first, nothing tells when
+the value was observed that filled the null: it stays, where in order of time the later one would have replaced it. That
+needs a value that was changed and then cleared, with all three reads under way at once; the next read that carries a
+value mends it. To date every column costs more than it saves: an array of times beside 39 columns doubles the time of a
+MERGE of 1,000 rows (0.12 s to 0.22 s), nearly all of it planning. So columns that come in any order by nature, since
+events tell of them with a time of their own, have the rule OwnClock, and a row that observes none of the guarded
+columns carries no clock: it never makes a later answer look older.
 """
 
 from __future__ import annotations

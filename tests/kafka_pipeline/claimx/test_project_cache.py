@@ -177,7 +177,7 @@ async def test_a_monster_is_not_kept(cache: ProjectCache, service: Service) -> N
     assert cache.size == 1
 
 
-async def test_nothing_else_is_kept_or_changed(cache: ProjectCache) -> None:
+async def test_nothing_else_is_kept_or_changed(cache: Any) -> None:
     """Links of a media list are credentials of a day, and tasks and calls change."""
     for _ in range(2):
         assert await cache.get_project_media("1", as_of=START) == ("media", "1", START)

@@ -28,10 +28,15 @@ POLICYHOLDER = {
     "last_name": "Sample",
     "phone_number": "(555) 010-0142",
     "phone_country_code": 1,
+    "first_name_observed_at": ASKED,
+    "last_name_observed_at": ASKED,
+    "phone_number_observed_at": ASKED,
+    "phone_country_code_observed_at": ASKED,
     "is_primary_contact": True,
     "invite_status": None,
     "master_file_name": None,
     "task_assignment_id": None,
+    "task_assignment_id_observed_at": None,
     "video_collaboration_id": None,
     "created_date": None,
 }
@@ -40,10 +45,11 @@ REPRESENTATIVE = {
     "contact_id": "2bde630d-18de-5e20-80f1-a9bd64252c6e",
     "contact_type": "CLAIM_REP",
     "contact_email": "rep@example.com",
-    "first_name": None,
-    "last_name": None,
-    "phone_number": None,
-    "phone_country_code": None,
+    **{
+        name: None
+        for column in ("first_name", "last_name", "phone_number", "phone_country_code")
+        for name in (column, f"{column}_observed_at")
+    },
     "master_file_name": "MFN-EXAMPLE-01",
 }
 
