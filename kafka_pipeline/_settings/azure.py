@@ -73,17 +73,16 @@ def conflicts(settings: AzureSettings) -> Iterator[Problem]:
     host = url.hostname or ""
     if url.scheme == "az" and settings.azure_storage_account is None:
         yield Problem(
-            field="azure_storage_account",
-            what="is needed with a lake_url that begins with az:// and not set",
-            remedy="set it, or name the account in the address: abfss://container@account.dfs.core.windows.net/path",
+            field="lake_url",
+            what="begins with az:// and names no storage account",
+            remedy="set azure_storage_account, or give abfss://container@account.dfs.core.windows.net/path",
         )
     if settings.azure_auth == "key" and host.endswith(ONELAKE):
         remedy = "use managed_identity, workload_identity or service_principal"
         yield Problem(field="azure_auth", what="is key, and OneLake has no account keys", remedy=remedy)
-    for field in _NEEDS.get(settings.azure_auth, ()):
-        if getattr(settings, field) is None:
-            what = f"is needed with azure_auth {settings.azure_auth} and not set"
-            yield Problem(field=field, what=what, remedy=f"set it, as {field.upper()} or in the file")
+    if missing := [field for field in _NEEDS.get(settings.azure_auth, ()) if getattr(settings, field) is None]:
+        what = f"is {settings.azure_auth}, which needs {' and '.join(missing)}"
+        yield Problem(field="azure_auth", what=what, remedy="set them, or choose another way to sign in")
     if settings.azure_secret_file is not None and settings.azure_auth not in {"key", "sas", "service_principal"}:
         yield Problem(
             field="azure_secret_file",

@@ -31,7 +31,10 @@ def location(value: object) -> object:
     if isinstance(value, str):
         if not value.strip() or "\0" in value:
             raise ValueError("is empty; give a path")
-        return Path(value.strip()).expanduser()
+        try:
+            return Path(value.strip()).expanduser()
+        except RuntimeError:
+            raise ValueError("begins with the home folder of somebody unknown; give the path itself") from None
     return value
 
 
