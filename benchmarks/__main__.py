@@ -5,13 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from benchmarks import parse_event, result
+from benchmarks import parse_event, result, retry_precision
+from kafka_pipeline.common.observability.logging import configure_logging
 
-BENCHMARKS = {"parse_event": parse_event.measure}
+BENCHMARKS: dict[str, Callable[..., Sequence[Any]]] = {
+    "parse_event": parse_event.measure,
+    "retry_precision": retry_precision.measure,
+}
+"""Each takes `quick` and returns dataclasses."""
 
 
 def main() -> int:
@@ -23,13 +30,14 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := sorted(set(options.names) - set(BENCHMARKS)):
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
-    comparisons = [BENCHMARKS[name](quick=options.quick) for name in options.names or BENCHMARKS]
+    configure_logging("auto", "warning")  # to standard error: standard output is the document
+    measured = [each for name in options.names or BENCHMARKS for each in BENCHMARKS[name](quick=options.quick)]
     document = {
         "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": options.quick,
         "machine": result.machine(),
         "versions": result.versions("orjson", "pydantic"),
-        "results": [asdict(comparison) for comparison in comparisons],
+        "results": [asdict(each) for each in measured],
     }
     text = json.dumps(document, indent=2)
     sys.stdout.write(text + "\n")
