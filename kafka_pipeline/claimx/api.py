@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
@@ -27,6 +26,9 @@ class ClaimXApiSettings:
     url: str
     token: str = field(repr=False)
     max_concurrent: int = 20
+    """Requests at once at most, and at the start; how many they are follows what the service bears."""
+    min_concurrent: int = 1
+    """Requests at once however much it refuses."""
     timeout_s: float = 30.0
     """For one try, from asking for a connection to the last byte."""
     quick_retries: int = 2
@@ -44,7 +46,9 @@ class ClaimXApiSettings:
             raise ValueError("the ClaimX API URL must hold no credentials, query or fragment")
         if not self.token.strip() or not self.token.strip().isprintable() or not self.token.isascii():
             raise ValueError("the ClaimX API token must be one line of ASCII text")
-        if self.max_concurrent < 1 or self.timeout_s <= 0 or self.quick_retries < 0 or self.max_body_bytes < 1:
+        if not 1 <= self.min_concurrent <= self.max_concurrent:
+            raise ValueError("the ClaimX API needs 1 <= min_concurrent <= max_concurrent")
+        if self.timeout_s <= 0 or self.quick_retries < 0 or self.max_body_bytes < 1:
             raise ValueError("the ClaimX API limits must be positive")
 
     @property
@@ -83,8 +87,9 @@ Reply: TypeAlias = Answer[T] | NotFound
 class ClaimXApi(Protocol):
     """What handlers and workers need of the API; `ClaimXApiClient` is the real one.
 
-    All methods raise ClaimXApiError (section 7.2) and, where a breaker guards the calls, PipelineError with
-    CIRCUIT_OPEN. `as_of` asks for an answer not older than that time; without it, any call under way is shared.
+    All methods raise ClaimXApiError (section 7.2) where the call failed by itself, and UnavailableError where the
+    service is down or refuses our credential: then the record waits (I7). `as_of` asks for an answer not older than
+    that time; without it, any call under way is shared.
     """
 
     async def get_project(self, project_id: str, *, as_of: datetime | None = None) -> Reply[ProjectExport]:
@@ -100,13 +105,3 @@ class ClaimXApi(Protocol):
         self, video_collaboration_id: str, project_id: str, *, as_of: datetime | None = None
     ) -> Reply[VideoCall | None]:
         """Read a video call out of the project's report; None where the report does not list it."""
-
-
-class Guard(Protocol):
-    """Wraps every single try, for a circuit breaker: may refuse on entry, sees the error of the try on exit.
-
-    A 404 passes through it as a ClaimXApiError of category permanent.
-    """
-
-    def __call__(self) -> AbstractAsyncContextManager[None]:
-        """Return the context for one try."""

@@ -8,31 +8,53 @@ Who asks what (sections 5 and 7.2 of the domain reference):
 | `get_project_media` | GET /export/project/{id}/media |
 | `get_custom_task` | GET /customTasks/assignment/{id}?full=true |
 | `get_video_collaboration` | POST /data (a report; nothing is written) |
+
+A call tries again by itself, and finds out whose fault a failure is before it becomes its caller's:
+
+```text
+  try ──▶ answer, 404 or lasting error: the caller's
+   ▲  └─▶ transient ──▶ tries left? after 1 s, 2 s once more [API-7]
+   │                └─▶ none left, or a breaker is open: ask something that was answered before
+   │                        ├─ answered ──▶ once more; failed again and the other answered again: the caller's
+   └────────────────────────┘ not answered: counted; go on until the breaker opens, then UnavailableError
+```
+
+So a transient failure counts as an attempt of its record only if the service verifiably served others at that time:
+an outage of any length costs no attempt (I7), also where so few calls are made that the breaker is not open yet. And
+a record that fails by itself can neither open the breaker for the others nor wait behind it for ever, since every
+probe asks something that was answered before. Bounded: each round without an answer counts twice for the breaker, so
+at most `failure_threshold` of them come before it opens; rounds that answer now and again end with as many tries.
+A refused credential (401, or 403) goes the same way, without tries again [settled point 6].
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import re
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-import aiohttp
 import structlog
 
-from kafka_pipeline.claimx.api import Answer, ClaimXApi, ClaimXApiSettings, Guard, NotFound, Reply
-from kafka_pipeline.claimx.api_errors import NOT_FOUND, ClaimXApiError, category_of_status
-from kafka_pipeline.claimx.api_metrics import API_CALL_SECONDS, API_CALLS, API_CALLS_SAVED
-from kafka_pipeline.claimx.api_pace import MAX_HONOURED_S, Pace
-from kafka_pipeline.claimx.schemas import wire
+from kafka_pipeline.claimx.api import Answer, ClaimXApi, ClaimXApiSettings, NotFound, Reply
+from kafka_pipeline.claimx.api_errors import NOT_FOUND, ClaimXApiError
+from kafka_pipeline.claimx.api_exchange import ApiExchange, Guard
+from kafka_pipeline.claimx.api_health import ApiHealth, may_be_the_credential
+from kafka_pipeline.claimx.api_metrics import API_CALLS_SAVED
+from kafka_pipeline.claimx.api_pace import MAX_HONOURED_S
+from kafka_pipeline.claimx.api_request import (
+    MEDIA_ENDPOINT,
+    PROJECT_ENDPOINT,
+    SIGN_OF_LIFE,
+    TASK_ENDPOINT,
+    AnsweredBefore,
+    ApiRequest,
+)
 from kafka_pipeline.claimx.shapes import (
     MediaList,
     ProjectExport,
@@ -46,99 +68,64 @@ from kafka_pipeline.claimx.shapes import (
 from kafka_pipeline.claimx.single_flight import Flight, SingleFlight
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock, Sleep
 from kafka_pipeline.common.failures import Category, PipelineError
-from kafka_pipeline.common.http.retry_after import retry_after_seconds
 
 log = structlog.get_logger(__name__)
 
-__all__ = ["Answer", "ClaimXApi", "ClaimXApiClient", "ClaimXApiSettings", "Guard", "NotFound", "Reply"]
+__all__ = ["Answer", "ClaimXApi", "ClaimXApiClient", "ClaimXApiSettings", "NotFound", "Reply"]
 
 T = TypeVar("T")
 
-PROJECT_ENDPOINT: Final = "/export/project/{id}"
-MEDIA_ENDPOINT: Final = "/export/project/{id}/media"
-TASK_ENDPOINT: Final = "/customTasks/assignment/{id}"
-REPORT_ENDPOINT: Final = "/data"
-
-_NUMBER: Final = re.compile(r"[0-9]{1,64}")  # [API-4]; the bound is that of section 7.3
 _QUICK_RETRY_S: Final = 1.0  # doubled with each try: 1 s, 2 s [API-7]
-_CHUNK_BYTES: Final = 256 * 1024
+_LONGEST_RETRY_S: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    method: str
-    endpoint: str
-    path: str
-    ids: dict[str, str]
-    params: dict[str, str] = field(default_factory=dict)
-    body: bytes | None = field(default=None, repr=False)
+@dataclass(slots=True)
+class _Tries:
+    """How far one call has come."""
 
-    def failed(
-        self,
-        detail: str,
-        category: Category,
-        *,
-        status: int | None = None,
-        reason: str | None = None,
-        not_before: datetime | None = None,
-        retry_after_s: float | None = None,
-    ) -> ClaimXApiError:
-        return ClaimXApiError(
-            detail,
-            category,
-            method=self.method,
-            endpoint=self.endpoint,
-            ids=self.ids,
-            status=status,
-            reason=reason,
-            not_before=not_before,
-            retry_after_s=retry_after_s,
-        )
+    made: int = 0
+    delay_s: float = _QUICK_RETRY_S
+    others_answered: bool = False
+    """Whether something else was answered after the last failure but one."""
 
 
 class ClaimXApiClient:
-    """Asks the ClaimX API over one pooled session; use as an async context manager.
+    """Asks the ClaimX API over one pooled session; use as an async context manager, one per process.
 
-    At most `max_concurrent` requests are under way at once [API-6]; equal concurrent requests share one call;
-    transient errors are tried again at once, `quick_retries` times with a jittered 1 s, 2 s between [API-7];
-    redirects are never followed, so that the token stays with the configured origin.
+    As many requests as the service bears are under way at once, `max_concurrent` at most; equal concurrent requests
+    share one call; transient errors are tried again, as the module says.
+
+    The methods raise ClaimXApiError (section 7.2) where the failure is the call's own, and UnavailableError where the
+    service is down or refuses our credential. Without a `health` nobody remembers what became of other calls: every
+    failure is the call's own, after `quick_retries`.
     """
 
     def __init__(
         self,
         settings: ClaimXApiSettings,
         *,
+        health: ApiHealth | None = None,
         clock: Clock = SYSTEM_CLOCK,
         sleep: Sleep = asyncio.sleep,
         rng: random.Random | None = None,
-        guard: Guard = nullcontext,
     ) -> None:
-        """`sleep` must let `clock` advance; `rng` decides the jitter; `guard` is the breaker's place."""
+        """`sleep` must let `clock` advance; `rng` decides the jitter."""
         self._settings = settings
+        self._health = health
+        self._guard: Guard = nullcontext if health is None else health.guard
         self._clock = clock
         self._sleep = sleep
         self._rng = rng or random.Random()
-        self._guard = guard
-        self._slots = asyncio.Semaphore(settings.max_concurrent)
-        self._pace = Pace(rate_per_second=settings.rate_limit_per_second, clock=clock, sleep=sleep)
-        self._session: aiohttp.ClientSession | None = None
+        self._exchange = ApiExchange(settings, clock=clock, sleep=sleep)
+        self._answered = AnsweredBefore()
+        self._opinions: SingleFlight[bool] = SingleFlight()
         self._projects: SingleFlight[Reply[ProjectExport]] = SingleFlight()
         self._media: SingleFlight[Reply[MediaList]] = SingleFlight()
         self._tasks: SingleFlight[Reply[TaskAssignment]] = SingleFlight()
         self._reports: SingleFlight[Reply[tuple[VideoCall, ...]]] = SingleFlight()
 
     async def __aenter__(self) -> Self:
-        settings = self._settings
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=settings.max_concurrent),
-            cookie_jar=aiohttp.DummyCookieJar(),  # a session cookie would be a second credential that nobody watches
-            headers={
-                "Authorization": settings.authorization,
-                "Accept": "application/json",
-                "Content-Type": "application/json",
-            },
-            timeout=aiohttp.ClientTimeout(total=settings.timeout_s),
-        )
+        self._exchange.open()
         return self
 
     async def __aexit__(
@@ -146,26 +133,25 @@ class ClaimXApiClient:
     ) -> None:
         for flights in (self._projects, self._media, self._tasks, self._reports):
             await flights.close()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._opinions.close()
+        await self._exchange.close()
 
     async def get_project(self, project_id: str, *, as_of: datetime | None = None) -> Reply[ProjectExport]:
-        """Read one project with its customer, address and team. Raises ClaimXApiError."""
-        request = _get(PROJECT_ENDPOINT, "project_id", project_id)
+        """Read one project with its customer, address and team. Raises as the class says."""
+        request = ApiRequest.get(PROJECT_ENDPOINT, "project_id", project_id)
         return await self._share(self._projects, request, read_project_export, as_of)
 
     async def get_project_media(self, project_id: str, *, as_of: datetime | None = None) -> Reply[MediaList]:
-        """Read the whole file list of a project, with fresh links. Raises ClaimXApiError.
+        """Read the whole file list of a project, with fresh links. Raises as the class says.
 
         No id filter is sent: its spelling is unreliable (section 5.2).
         """
-        request = _get(MEDIA_ENDPOINT, "project_id", project_id)
+        request = ApiRequest.get(MEDIA_ENDPOINT, "project_id", project_id)
         return await self._share(self._media, request, read_media_list, as_of)
 
     async def get_custom_task(self, task_assignment_id: str, *, as_of: datetime | None = None) -> Reply[TaskAssignment]:
-        """Read a task with its form template and link. Raises ClaimXApiError."""
-        request = _get(TASK_ENDPOINT, "task_assignment_id", task_assignment_id, params={"full": "true"})
+        """Read a task with its form template and link. Raises as the class says."""
+        request = ApiRequest.get(TASK_ENDPOINT, "task_assignment_id", task_assignment_id, params={"full": "true"})
         read = partial(read_task_assignment, assignment_id=task_assignment_id)
         return await self._share(self._tasks, request, read, as_of)
 
@@ -174,21 +160,13 @@ class ClaimXApiClient:
     ) -> Reply[VideoCall | None]:
         """Read a video call out of its project's report; None where the report does not list it.
 
-        The row is chosen by id, never by position (section 5.6). Raises ClaimXApiError, and PipelineError where no
-        `sender_username` is configured [API-9].
+        The row is chosen by id, never by position (section 5.6). Raises as the class says, and PipelineError
+        where no `sender_username` is configured [API-9].
         """
         if self._settings.sender_username is None:
             # Unknown, not permanent: a gap in the configuration must not send events to the dead letters.
             raise PipelineError("claimx_api_sender_username is not configured", Category.UNKNOWN)
-        ids = {"project_id": _number("POST", REPORT_ENDPOINT, "project_id", project_id)}
-        body = {
-            "reportType": "VIDEO_COLLABORATION",
-            "projectId": int(project_id),
-            "senderUsername": self._settings.sender_username,
-        }
-        request = _Request(
-            method="POST", endpoint=REPORT_ENDPOINT, path="/data", ids=ids, body=json.dumps(body).encode()
-        )
+        request = ApiRequest.report(project_id, self._settings.sender_username)
         reply = await self._share(self._reports, request, read_video_report, as_of)
         if isinstance(reply, NotFound):
             return reply
@@ -196,22 +174,26 @@ class ClaimXApiClient:
         return Answer(value=wanted[-1] if wanted else None, requested_at=reply.requested_at)
 
     async def check(self) -> None:
-        """Return if the API is reachable and accepts the credential; one try, for start-up and readiness.
+        """Return if the API is reachable and accepts the credential; one try, for start-up.
 
-        No ping is known: it asks for project 0 and takes every status as a sign of life, but 401 and a redirect to
-        the login page. Raises ClaimXApiError: auth for these, transient where nothing answers, or a success that is
-        not JSON does (the URL is not the API's).
+        It asks for project 0 and takes every status as a sign of life, but 401 and a redirect to the login page.
+        Raises ClaimXApiError: auth for these, transient where nothing answers, or a success that is not JSON does (the
+        URL is not the API's).
         """
         try:
-            await self._try(_get(PROJECT_ENDPOINT, "project_id", "0"), Flight())
+            await self._exchange.ask(SIGN_OF_LIFE, Flight(), self._guard)
         except ClaimXApiError as error:
             if error.category is Category.AUTH or (error.status is None and error.category is Category.TRANSIENT):
                 raise
 
+    def not_ready(self) -> frozenset[str]:
+        """Return what stands in the way of calls, in words of [WRK-5]."""
+        return frozenset() if self._health is None else self._health.not_ready()
+
     async def _share(
         self,
         flights: SingleFlight[Reply[T]],
-        request: _Request,
+        request: ApiRequest,
         read: Callable[[object], T],
         as_of: datetime | None,
     ) -> Reply[T]:
@@ -219,140 +201,96 @@ class ClaimXApiClient:
             return await self._call(request, read, flight)
 
         saved = API_CALLS_SAVED.labels(request.endpoint)
-        return await flights.get(" ".join(request.ids.values()), call, as_of=as_of, on_shared=saved.inc)
+        return await flights.get(request.key, call, as_of=as_of, on_shared=saved.inc)
 
-    async def _call(self, request: _Request, read: Callable[[object], T], flight: Flight) -> Reply[T]:
-        """Try until an answer, a lasting error, or the quick retries are used up."""
-        tries_left = self._settings.quick_retries
-        delay_s = _QUICK_RETRY_S
+    async def _call(self, request: ApiRequest, read: Callable[[object], T], flight: Flight) -> Reply[T]:
+        """Try until an answer, a failure of this request's own, or until the service is known to be down."""
+        tries = _Tries()
         while True:
+            await self._probe_if_due(request)
             try:
-                requested_at, decoded = await self._try(request, flight)
-                return Answer(value=read(decoded), requested_at=requested_at)
+                requested_at, decoded = await self._exchange.ask(request, flight, self._guard)
+                answer = Answer(value=read(decoded), requested_at=requested_at)
             except ClaimXApiError as error:
                 if error.reason == NOT_FOUND:
                     return NotFound(requested_at=flight.sent_at or self._clock.now())
-                flight.sent_at = None
-                too_long = (error.retry_after_s or 0.0) > MAX_HONOURED_S
-                last = error.category is not Category.TRANSIENT or tries_left == 0 or too_long
-                log.warning(
-                    "claimx_api_call_failed",
-                    method=request.method,
-                    endpoint=request.endpoint,
-                    status=error.status,
-                    category=error.category.value,
-                    will_retry=not last,
-                    **request.ids,
-                )
-                if last:
-                    raise
-            tries_left -= 1
-            await self._sleep(delay_s * (0.5 + self._rng.random()))
-            delay_s *= 2
-
-    async def _try(self, request: _Request, flight: Flight) -> tuple[datetime, object]:
-        """Send the request once. Returns when it was sent and the decoded body; raises ClaimXApiError."""
-        async with self._slots:
-            await self._pace.turn()
-            async with self._guard():
-                requested_at = flight.sent_at = self._clock.now()
-                started_s = self._clock.monotonic()
-                outcome = "cancelled"
-                try:
-                    result = await self._exchange(request)
-                    outcome = "success"
-                except ClaimXApiError as error:
-                    outcome = error.reason if error.reason == NOT_FOUND else error.category.value
-                    raise
-                finally:
-                    API_CALLS.labels(request.endpoint, outcome).inc()
-                    API_CALL_SECONDS.labels(request.endpoint).observe(self._clock.monotonic() - started_s)
-        return requested_at, result
-
-    async def _exchange(self, request: _Request) -> object:
-        session = self._session
-        if session is None:
-            raise PipelineError("the ClaimX API client is not open", Category.UNKNOWN)
-        failure: str
-        try:
-            async with session.request(
-                request.method,
-                self._settings.base_url + request.path,
-                params=request.params,
-                data=request.body,
-                allow_redirects=False,
-            ) as response:
-                self._raise_for_status(request, response)
-                if response.status == HTTPStatus.NO_CONTENT:
-                    return None  # no body is the empty answer [API-10]
-                body = await self._read_body(request, response)
-            return _decode(request, body)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            failure = type(error).__name__
-        # Raised outside the handler: the library's exception holds the URL and must not travel as context [SEC-7].
-        raise request.failed(failure, Category.TRANSIENT)
-
-    def _raise_for_status(self, request: _Request, response: aiohttp.ClientResponse) -> None:
-        status = response.status
-        category = category_of_status(status)
-        if category is None:
-            return
-        retry_after_s: float | None = None
-        not_before: datetime | None = None
-        if status in {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}:
-            now = self._clock.now()
-            retry_after_s = retry_after_seconds(response.headers.get("Retry-After"), now)
-            if retry_after_s is not None:
-                not_before = now + timedelta(seconds=retry_after_s)
-                self._pace.slow_down(retry_after_s)
-        raise request.failed(
-            f"status {status}",
-            category,
-            status=status,
-            reason=NOT_FOUND if status == HTTPStatus.NOT_FOUND else None,
-            not_before=not_before,
-            retry_after_s=retry_after_s,
-        )
-
-    async def _read_body(self, request: _Request, response: aiohttp.ClientResponse) -> bytearray:
-        limit = self._settings.max_body_bytes
-        body = bytearray()
-        if (response.content_length or 0) <= limit:
-            async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-                body += chunk
-                if len(body) > limit:
-                    break
+                failure = error
             else:
-                return body
-        response.close()  # the rest is not wanted
-        raise request.failed(f"body over {limit} bytes", Category.PERMANENT)
+                self._answered.remember(request)
+                return answer
+            flight.sent_at = None
+            tries.made += 1
+            log.warning(
+                "claimx_api_call_failed",
+                method=request.method,
+                endpoint=request.endpoint,
+                status=failure.status,
+                category=failure.category.value,
+                tries=tries.made,
+                **request.ids,
+            )
+            if not await self._goes_on(request, failure, tries):
+                raise failure
 
+    async def _goes_on(self, request: ApiRequest, failure: ClaimXApiError, tries: _Tries) -> bool:
+        """Return True when it is time for another try, False if the failure is the request's own.
 
-def _number(method: str, endpoint: str, name: str, value: str) -> str:
-    """Return the id if it may stand in a request [API-4]; its text is not repeated where it may not."""
-    if not _NUMBER.fullmatch(value):
-        raise ClaimXApiError(f"{name} is not a number", Category.PERMANENT, method=method, endpoint=endpoint)
-    return value
+        Raises UnavailableError where it is the service's.
+        """
+        health = self._health
+        is_closed = health is None or health.closed
+        is_transient = failure.category is Category.TRANSIENT
+        if not is_transient and not may_be_the_credential(failure):
+            return False
+        if is_closed and (not is_transient or (failure.retry_after_s or 0.0) > MAX_HONOURED_S):
+            return False  # a single 401 or 403 follows section 7; a long Retry-After settled point 17
+        if is_closed and tries.made <= self._settings.quick_retries:
+            return await self._pause(tries)
+        return health is not None and await self._is_not_its_own(health, request, failure, tries)
 
+    async def _is_not_its_own(
+        self, health: ApiHealth, request: ApiRequest, failure: ClaimXApiError, tries: _Tries
+    ) -> bool:
+        """Find out whose fault a failure is; return and raise as `_goes_on` does."""
+        if not health.closed and failure.retry_after_s is not None:
+            raise health.refusal()  # the service's own word, no second opinion needed
+        is_last = tries.made > self._settings.quick_retries + health.settings.failure_threshold
+        if await self._second_opinion(request, as_of=self._clock.now()):
+            is_known = tries.others_answered or failure.category is not Category.TRANSIENT
+            tries.others_answered = True
+            return not is_known and not is_last
+        if not health.closed:
+            raise health.refusal()
+        tries.others_answered = False
+        return not is_last and await self._pause(tries)
 
-def _get(endpoint: str, name: str, value: str, *, params: dict[str, str] | None = None) -> _Request:
-    ids = {name: _number("GET", endpoint, name, value)}
-    return _Request(method="GET", endpoint=endpoint, path=endpoint.format(id=value), ids=ids, params=params or {})
+    async def _pause(self, tries: _Tries) -> bool:
+        """Wait before another try, longer each time, up to two seconds or so; then return True."""
+        await self._sleep(tries.delay_s * (0.5 + self._rng.random()))
+        tries.delay_s = min(tries.delay_s * 2, _LONGEST_RETRY_S)
+        return True
 
+    async def _probe_if_due(self, request: ApiRequest) -> None:
+        """Send the probe where one is due; raises UnavailableError unless all calls pass afterwards.
 
-def _decode(request: _Request, body: bytearray) -> object:
-    """Decode JSON. Not in a thread: the parser keeps the interpreter to itself wherever it runs (32 MiB: 0.2 s)."""
-    text = bytes(body).removeprefix(b"\xef\xbb\xbf")
-    try:
-        return wire.decode(text)
-    except wire.JsonError:
-        pass
-    if rb"\u" in text:
-        # A character cut in half (`\ud83d` alone) is the one defect that must not cost a whole list: coercion mends it.
-        try:
-            lenient: object = json.loads(text)
-        except (ValueError, RecursionError):
-            pass
-        else:
-            return lenient
-    raise request.failed("the body is not JSON", Category.TRANSIENT)
+        What is sent as a probe was answered before: a request that fails by itself must not decide for all others.
+        """
+        health = self._health
+        if health is not None and not health.closed:
+            await self._second_opinion(request, as_of=None)
+            if not health.closed:
+                raise health.refusal()
+
+    async def _second_opinion(self, request: ApiRequest, *, as_of: datetime | None) -> bool:
+        """Return whether the service answers something that it answered before, asked after `as_of`.
+
+        Many who doubt at the same time share the question. Raises UnavailableError if it is refused.
+        """
+        health = self._health
+        guard = nullcontext if health is None else health.second_opinion
+        asked = self._answered.other_than(request)
+
+        async def ask(flight: Flight) -> bool:
+            return await self._exchange.is_answered(asked, flight, guard)
+
+        return await self._opinions.get(asked.path, ask, as_of=as_of)

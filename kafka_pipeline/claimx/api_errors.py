@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from enum import Enum
 from http import HTTPStatus
 
 from kafka_pipeline.common.failures import Category, PipelineError
@@ -12,10 +13,20 @@ NOT_FOUND = "not_found"
 """Dead-letter reason of a 404 on a project or a task."""
 
 
+class Silence(str, Enum):
+    """How no answer came."""
+
+    TIMED_OUT = "timed_out"
+    """Not in time: the service may be overloaded."""
+    CUT_OFF = "cut_off"
+    """Name, connection or TLS failed, or the connection broke."""
+
+
 class ClaimXApiError(PipelineError):
     """A call of the ClaimX API failed. Tells method, endpoint template, status and ids, never a link, body or header.
 
-    `status` is None where no answer came or the answer's status was a success and its body was at fault.
+    `status` is None where no answer came (`silence` tells how) or the answer's status was a success and its body was at
+    fault.
     `not_before` is set where the service named a time to come back (Retry-After) [API-6].
     """
 
@@ -31,6 +42,7 @@ class ClaimXApiError(PipelineError):
         reason: str | None = None,
         not_before: datetime | None = None,
         retry_after_s: float | None = None,
+        silence: Silence | None = None,
     ) -> None:
         """`detail` is a constant phrase or a class name; `ids` were checked to be numbers or are left out."""
         self.method = method
@@ -38,6 +50,7 @@ class ClaimXApiError(PipelineError):
         self.status = status
         self.ids = dict(ids or {})
         self.retry_after_s = retry_after_s
+        self.silence = silence
         named = "".join(f" {name}={value}" for name, value in self.ids.items())
         super().__init__(f"{method} {endpoint}{named}: {detail}", category, reason=reason, not_before=not_before)
 

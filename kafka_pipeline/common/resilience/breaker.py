@@ -111,7 +111,7 @@ class CircuitBreaker:
     def refusal(self) -> UnavailableError:
         """Return what a refused call is told."""
         return UnavailableError(
-            f"{self.name} is known to be down", until=self.admits, reason=self._reason, alone=self._alone
+            f"the breaker {self.name} is open", until=self.admits, reason=self._reason, alone=self._alone
         )
 
     @asynccontextmanager

@@ -620,29 +620,6 @@ async def test_closing_the_client_ends_what_is_under_way() -> None:
         await call
 
 
-async def test_a_guard_wraps_every_try_and_sees_its_error() -> None:
-    """The breaker's place: each quick retry passes it, and what it refuses is not sent."""
-    seen: list[str] = []
-
-    @asynccontextmanager
-    async def guard() -> AsyncIterator[None]:
-        if len(seen) == 2:
-            raise PipelineError("open", Category.CIRCUIT_OPEN)
-        try:
-            yield
-        except ClaimXApiError as error:
-            seen.append(error.category.value)
-            raise
-
-    api, time = Api(says({}, 500)), VirtualTime()
-    async with service(api) as url:
-        settings = ClaimXApiSettings(url=url, token=TOKEN)
-        async with ClaimXApiClient(settings, clock=time, sleep=time.sleep, guard=guard) as client:
-            with pytest.raises(PipelineError) as caught:
-                await client.get_project("1")
-    assert (seen, caught.value.category, len(api.requests)) == (["transient", "transient"], Category.CIRCUIT_OPEN, 2)
-
-
 # --- secrets -----------------------------------------------------------------------------------------------------
 
 
@@ -668,7 +645,7 @@ async def test_no_token_link_body_or_header_is_in_an_error_its_traceback_or_the_
                     while error is not None:
                         told.append(repr(error))
                         error = error.__context__
-                told.append(repr(client) + repr(client._settings) + repr(client._session))
+                told.append(repr(client) + repr(client._settings) + repr(client._exchange._session))
     told += [repr(entry) for entry in logged]
     text = "\n".join(told).replace('File "', "")
     assert {secret for secret in secrets - {"127.0.0.1", "localhost", "senderUsername"} if secret in text} == set()
