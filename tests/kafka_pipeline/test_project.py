@@ -23,6 +23,7 @@ PURE_CORE = [
     "kafka_pipeline.claimx.blob_path",
     "kafka_pipeline.claimx.coercion",
     "kafka_pipeline.claimx.links",
+    "kafka_pipeline.claimx.retry.link_rules",
     "kafka_pipeline.claimx.schemas.event_id",
     "kafka_pipeline.claimx.shapes",
     "kafka_pipeline.common.deadletter.record",
