@@ -20,6 +20,10 @@ _UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 _EXTENSION: Final = re.compile(r"\.[A-Za-z0-9]{1,10}\Z")
 _WORD: Final = re.compile(r"[A-Za-z0-9]{1,10}")
 _NAME_PARAMETERS: Final = ("filename", "file", "name")
+_DEVICE: Final = re.compile(
+    r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9\u00b9\u00b2\u00b3]) *(?:\.|\Z)", re.IGNORECASE
+)
+"""What Windows takes for a device, whatever extension follows."""
 
 
 def is_safe_id(text: str) -> bool:
@@ -41,7 +45,9 @@ def blob_path(*, project_id: str, media_id: str, file_name: str) -> str:
 def safe_file_name(media_name: str | None, file_type: str | None, link: str | None = None) -> str:
     """Return a name that is safe in any path, at most 255 bytes of UTF-8, never empty [BLB-2, settled point 20].
 
-    The steps are those of the rule, in its order. Applied to its own result it changes nothing.
+    The steps are those of the rule, in its order, and one more before the last: a name that Windows takes for a device
+    (`CON`, `nul.txt`) gets a `_` in front, because readers of the lake may well sit there (issue 4). Applied to its own
+    result it changes nothing.
     """
     name = unicodedata.normalize("NFC", _given_name(media_name, link))
     name = "".join("_" if _is_unsafe(character) else character for character in name)
@@ -50,6 +56,8 @@ def safe_file_name(media_name: str | None, file_type: str | None, link: str | No
     name = name or "attachment"
     if not _EXTENSION.search(name) and file_type is not None and _WORD.fullmatch(file_type):
         name = f"{name}.{file_type.lower()}"
+    if _DEVICE.match(name):
+        name = f"_{name}"
     return _shortened(name)
 
 

@@ -57,7 +57,7 @@ HOSTILE_NAMES = (
     FileName("no extension", "JPG", "no extension.jpg"),
     FileName("Dr. Example", "pdf", "Dr. Example.pdf"),
     FileName("estimate.final.PDF", "pdf", "estimate.final.PDF"),
-    FileName("CON.jpg", "jpg", "CON.jpg"),
+    FileName("CON.jpg", "jpg", "_CON.jpg"),
     FileName(None, "mp4", "{media_id}.mp4"),
     FileName(None, "jpg", "from link.jpg", "from link.jpg"),
     FileName(" ", "pdf", "evil.pdf", "../evil.pdf"),

@@ -11,8 +11,18 @@ from hypothesis import strategies as st
 from kafka_pipeline.claimx.blob_path import blob_path, is_safe_id, safe_file_name
 from kafka_pipeline.common.failures import Category, PipelineError
 
+DEVICES = {
+    "CON",
+    "PRN",
+    "AUX",
+    "NUL",
+    *(f"{port}{digit}" for port in ("COM", "LPT") for digit in "0123456789\u00b9\u00b2\u00b3"),
+}
 NAMES = (
-    st.none() | st.text(max_size=400) | st.text(st.sampled_from("../\\%2Ff _?*:\u0301e\u202e\U0001f600"), max_size=60)
+    st.tuples(st.sampled_from([*sorted(DEVICES), "con", "Nul"]), st.text(" ._a/%", max_size=8)).map("".join)
+    | st.none()
+    | st.text(max_size=400)
+    | st.text(st.sampled_from("../\\%2Ff _?*:\u0301e\u202e\U0001f600"), max_size=60)
 )
 TYPES = (
     st.none() | st.sampled_from(["jpg", "MP4", "", "toolongextension", ".pdf", "a/b", "\u00e9"]) | st.text(max_size=12)
@@ -69,8 +79,21 @@ class TestVectors:
             ("photo", "", "photo"),
             ("photo", None, "photo"),
             ("photo", "abcdefghijk", "photo"),
-            # no rule changes names that are only odd on some systems
-            ("CON.jpg", "jpg", "CON.jpg"),
+            # devices of Windows, with and without extension
+            ("CON.jpg", "jpg", "_CON.jpg"),
+            ("CON", None, "_CON"),
+            ("con", "jpg", "_con.jpg"),
+            ("NUL.txt", "txt", "_NUL.txt"),
+            ("aux.tar.gz", "gz", "_aux.tar.gz"),
+            ("prn .jpg", "jpg", "_prn .jpg"),
+            ("com1", "pdf", "_com1.pdf"),
+            ("LPT\u00b9.pdf", "pdf", "_LPT\u00b9.pdf"),
+            ("CONIN$", None, "_CONIN$"),
+            # names that only begin like one
+            ("CONTRACT.pdf", "pdf", "CONTRACT.pdf"),
+            ("com10.pdf", "pdf", "com10.pdf"),
+            ("a CON.jpg", "jpg", "a CON.jpg"),
+            ("nul_.txt", "txt", "nul_.txt"),
         ],
     )
     def test_a_name_becomes_what_the_rule_says(
@@ -145,6 +168,7 @@ class TestLaws:
         assert all(unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for char in name)
         assert "  " not in name
         assert "__" not in name
+        assert name.split(".")[0].rstrip(" ").upper() not in DEVICES
 
     @settings(deadline=None, max_examples=500)
     @given(media_name=NAMES, file_type=TYPES, link=LINKS)

@@ -93,7 +93,11 @@ class FileServer:
         assert task is not None
         self._tasks.add(task)
         try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            first = await reader.readexactly(1)
+            if first == b"\x16":  # a TLS greeting, which this server cannot answer
+                writer.write(b"HTTP/1.1 400 X\r\n\r\n")
+                return
+            head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             path = head.split(" ")[1].partition("?")[0]
             self.asked[path] += 1
 

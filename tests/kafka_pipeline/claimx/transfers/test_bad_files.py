@@ -138,6 +138,7 @@ async def test_a_server_that_cannot_prove_who_it_is_is_not_believed(bench: Any) 
     """TLS: transient, because certificates get renewed; never relaxed."""
     outcome = await bench.download(bench.task(download_url=bench.link("/f", scheme="https")))
     assert told(outcome) == ("retry", "transient")
+    assert "tls" in outcome.error_text
 
 
 async def test_a_login_page_is_no_file(bench: Any) -> None:
