@@ -229,7 +229,10 @@ class PipelineConfig(BaseSettings):
         None, description="Account e-mail sent with video reports [API-9]."
     )
     claimx_api_max_concurrent: Annotated[int, Field(ge=1, le=1_000)] = Field(
-        20, description="API calls at the same time, at most."
+        20, description="API calls at the same time, at most; fewer while the service refuses or slows down."
+    )
+    claimx_api_min_concurrent: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        1, description="API calls at the same time, however much it refuses; the maximum here fixes the number."
     )
     claimx_api_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
         30, description="Longest wait for one API answer, in seconds."
@@ -450,6 +453,12 @@ def _conflicts(config: PipelineConfig) -> Iterator[Problem]:
             field="worker_max_in_flight_records",
             what="is less than one batch",
             remedy=f"give at least worker_batch_records ({config.worker_batch_records})",
+        )
+    if config.claimx_api_min_concurrent > config.claimx_api_max_concurrent:
+        yield Problem(
+            field="claimx_api_min_concurrent",
+            what="is more than claimx_api_max_concurrent",
+            remedy=f"give at most {config.claimx_api_max_concurrent}, or raise the other",
         )
     for field in ("kafka_session_timeout_seconds", "shutdown_timeout_seconds"):
         if getattr(config, field) > config.kafka_max_poll_interval_seconds:

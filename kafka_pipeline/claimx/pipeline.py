@@ -12,6 +12,7 @@ from typing import Self
 import structlog
 
 from kafka_pipeline.claimx.api_client import ClaimXApiClient, ClaimXApiSettings
+from kafka_pipeline.claimx.api_health import ApiHealth
 from kafka_pipeline.claimx.broker import ensure_topics, open_broker
 from kafka_pipeline.claimx.failures import IN_PLACE, InPlaceFailures
 from kafka_pipeline.claimx.idle import wait_until_idle
@@ -31,6 +32,7 @@ from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.lake.objects import check_writable
 from kafka_pipeline.common.lake.writer import LakeWriter
 from kafka_pipeline.common.messaging import Broker, Producer
+from kafka_pipeline.common.resilience.breaker import CircuitSettings
 from kafka_pipeline.common.resilience.flood import FloodLimits
 from kafka_pipeline.common.resilience.retry import RetryPolicy
 from kafka_pipeline.common.runtime.loop import LoopSettings, WorkerLoop
@@ -44,6 +46,9 @@ _CLEAN_EVERY_S = 3_600.0
 
 _HUNG_S = 60.0
 """A loop turns several times a second; a rebalance holds it for half of this at most."""
+
+_PROBE_MARGIN_S = 5.0
+"""How much longer than a call may last its place as a probe is kept."""
 
 _IN_FLIGHT_PER_TRANSFER = 32
 """Files in flight for each that is being transferred: enough to fill a commit, few enough to drain at a stop."""
@@ -130,7 +135,8 @@ class Pipeline:
     def not_ready(self) -> list[str]:
         """Return what stands in the way of work, in words of [WRK-5] where it has them."""
         reasons = [f"{loop.name} has no partitions" for loop in self._loops if not loop.assigned]
-        reasons += sorted({reason for loop in self._loops for reason in loop.waiting_for if reason != IN_PLACE})
+        waits = {reason for loop in self._loops for reason in loop.waiting_for if reason != IN_PLACE}
+        reasons += sorted(waits if self._client is None else waits | self._client.not_ready())
         if not self._lake.healthy:
             reasons.append("lake_unavailable")
         if self._files.cache is not None and not self._files.cache.writable:
@@ -298,7 +304,8 @@ class Pipeline:
     async def _api(self) -> ClaimXApiClient:
         """Return the process's one client: its limits are the service's, whoever asks."""
         if self._client is None:
-            client = ClaimXApiClient(self._api_settings(), clock=self._clock)
+            health = ApiHealth(self._breaker_settings(), clock=self._clock)
+            client = ClaimXApiClient(self._api_settings(), health=health, clock=self._clock)
             self._client = await self._stack.enter_async_context(client)
         return self._client
 
@@ -308,6 +315,7 @@ class Pipeline:
             url=config.require_claimx_api_url(),
             token=config.claimx_api_token(self._environ),
             max_concurrent=config.claimx_api_max_concurrent,
+            min_concurrent=config.claimx_api_min_concurrent,
             timeout_s=config.claimx_api_timeout_seconds,
             quick_retries=config.claimx_api_quick_retries,
             rate_limit_per_second=config.claimx_api_rate_limit_per_second,
@@ -316,6 +324,14 @@ class Pipeline:
                 if WorkerKind.ENRICHER in self._kinds
                 else config.claimx_api_sender_username
             ),
+        )
+
+    def _breaker_settings(self) -> CircuitSettings:
+        config = self._config
+        return CircuitSettings(
+            failure_threshold=config.claimx_breaker_failure_threshold,
+            reset_s=config.claimx_breaker_reset_seconds,
+            probe_lease_s=config.claimx_api_timeout_seconds + _PROBE_MARGIN_S,
         )
 
 

@@ -214,6 +214,7 @@ BAD_VALUES = [
     ("lake_url", "az://container", "names no storage account"),
     ("kafka_sasl_username", "Endpoint=sb://x;SharedAccessKey=y", "for Event Hubs it is $ConnectionString"),
     ("worker_max_in_flight_records", "10", "is less than one batch"),
+    ("claimx_api_min_concurrent", "21", "is more than claimx_api_max_concurrent"),
     ("shutdown_timeout_seconds", "400", "is longer than kafka_max_poll_interval_seconds"),
     ("kafka_sasl_mechanism", "PLAIN", "would not be used with kafka_security_protocol PLAINTEXT"),
     ("kafka_ssl_ca_location", "ca.pem", "would not be used with kafka_security_protocol PLAINTEXT"),
