@@ -30,6 +30,7 @@ class Group(str, Enum):
     DOWNLOADER = "claimx-download-worker"
     UPLOADER = "claimx-upload-worker"
     RESULT_PROCESSOR = "claimx-result-processor"
+    DEAD_LETTERS = "claimx-dlq-cli"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from kafka_pipeline.cli import config, dlq, errors, publish, simulate, topics, workers
+from kafka_pipeline.claimx.dlq import cli as dlq
+from kafka_pipeline.cli import config, errors, publish, simulate, topics, workers
 from kafka_pipeline.cli.demo import command as demo
 from kafka_pipeline.cli.program import new_program
 
@@ -33,7 +34,7 @@ for command in (
 ):
     app.command()(command)
 
-dlq_app = new_program("Look at the dead letters of the ClaimX pipeline.")
+dlq_app = new_program("Look at the dead letters of the ClaimX pipeline, send them back, edit or delete them.")
 dlq_app.registered_commands = dlq.app.registered_commands
 
 

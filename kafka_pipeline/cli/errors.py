@@ -19,6 +19,7 @@ from enum import IntEnum
 
 import typer
 
+from kafka_pipeline.claimx.dlq.desk import RefusedError
 from kafka_pipeline.cli.invocation import Invocation
 from kafka_pipeline.common.failures import PipelineError
 from kafka_pipeline.common.messaging import BrokerRefusedError, BrokerUnavailableError, MessagingError
@@ -74,7 +75,7 @@ def verdict(error: BaseException) -> Verdict:
 
 def _exit_code(error: BaseException) -> ExitCode:
     match error:
-        case ConfigError() | CannotStartError() | BrokerUnavailableError() | BrokerRefusedError():
+        case ConfigError() | CannotStartError() | RefusedError() | BrokerUnavailableError() | BrokerRefusedError():
             return ExitCode.CANNOT_START
         case KeyboardInterrupt():
             return ExitCode.INTERRUPTED
@@ -90,7 +91,7 @@ def _lines(error: BaseException) -> tuple[str, ...]:
             return (f"broker: {_one_line(error)}",)
         case PipelineError():
             return (f"{_one_line(error)} ({error.reason})",)
-        case CannotStartError() | OSError():
+        case CannotStartError() | RefusedError() | OSError():
             return (_one_line(error),)
         case KeyboardInterrupt():
             return ("interrupted",)

@@ -10,10 +10,13 @@
 | dlq-original-topic, -partition, -offset | always | coordinates of the first record in the main topic |
 | dlq-original-key | unless the key was null | raw bytes |
 | dlq-value-omitted | if no broker takes the value | its size in bytes; the record still stands at its original place |
+| dlq-replays | if it was replayed | how often; a replay counts one up |
+| dlq-edited-from | if it was edited | topic, partition and offset of the dead letter with the value before the change |
 | traceparent | if received | as received |
 
 A record that went through retry topics brings its first failure and its first coordinates along as `retry-*` headers
-[RTY-3]; they win over those of the copy that failed last. All functions are pure.
+[RTY-3]; they win over those of the copy that failed last. A replayed record brings what `CARRIED` names. All functions
+are pure.
 """
 
 from __future__ import annotations
@@ -39,7 +42,12 @@ ORIGINAL_PARTITION: Final = "dlq-original-partition"
 ORIGINAL_OFFSET: Final = "dlq-original-offset"
 ORIGINAL_KEY: Final = "dlq-original-key"
 VALUE_OMITTED: Final = "dlq-value-omitted"
+REPLAYS: Final = "dlq-replays"
+EDITED_FROM: Final = "dlq-edited-from"
 TRACEPARENT: Final = "traceparent"
+
+CARRIED: Final = (REPLAYS, EDITED_FROM, TRACEPARENT)
+"""Headers that a record keeps on every way it takes through its stage: retry topics, dead letters, replays."""
 
 RETRY_FIRST_FAILED_AT: Final = "retry-first-failed-at"
 RETRY_ORIGINAL_TOPIC: Final = "retry-original-topic"
@@ -52,6 +60,8 @@ Failed: TypeAlias = Retry | Dead
 
 _WORD_LIMIT: Final = 200
 """Characters of a header that holds a word: reason, class, kind."""
+_REFERENCE_LIMIT: Final = 300
+"""Characters of a reference: a topic's name has 249 at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +92,12 @@ class DeadLetter:
     original_offset: int | None
     original_key: bytes | None
     traceparent: bytes | None
+    replays: int = 0
+    """How often it was sent again before it failed this time."""
+    edited_from: str | None = None
+    """The dead letter whose changed value this is, `topic-partition-offset`."""
+    value_omitted: bool = False
+    """Whether the value was too large to be kept."""
 
     @classmethod
     def parse(cls, record: Record) -> DeadLetter:
@@ -101,7 +117,17 @@ class DeadLetter:
             original_offset=_count(record, ORIGINAL_OFFSET),
             original_key=record.header(ORIGINAL_KEY),
             traceparent=record.header(TRACEPARENT),
+            replays=_count(record, REPLAYS) or 0,
+            edited_from=_text(record, EDITED_FROM)[:_REFERENCE_LIMIT] or None,
+            value_omitted=record.header(VALUE_OMITTED) is not None,
         )
+
+    @property
+    def failed_at(self) -> datetime | None:
+        """When it failed last; where no header says so, when the broker took it."""
+        if self.last_failed_at is not None or self.record.timestamp_ms < 0:
+            return self.last_failed_at
+        return _moment(self.record.timestamp_ms)
 
 
 def dead_letter(record: Record, outcome: Failed, *, kind: str, topic: str, attempts: int, now: datetime) -> Message:
@@ -130,8 +156,7 @@ def dead_letter(record: Record, outcome: Failed, *, kind: str, topic: str, attem
     headers: Headers = tuple((name, word.encode("utf-8", "replace")) for name, word in words.items())
     if origin.key is not None:
         headers = (*headers, (ORIGINAL_KEY, origin.key))
-    if (traceparent := record.header(TRACEPARENT)) is not None:
-        headers = (*headers, (TRACEPARENT, traceparent))
+    headers = (*headers, *((name, kept) for name in CARRIED if (kept := record.header(name)) is not None))
     return Message(topic=topic, key=origin.key, value=record.value, headers=headers)
 
 
@@ -193,9 +218,16 @@ def _time(record: Record, name: str) -> datetime | None:
     text = _text(record, name)
     try:
         if text.isascii() and text.isdigit():
-            return datetime.fromtimestamp(int(text[:20]) / 1000, UTC)
+            return _moment(int(text[:20]))
         time = datetime.fromisoformat(text)
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _moment(time_ms: int) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         return None
 

@@ -1,0 +1,1 @@
+"""`claimx-dlq`: dead letters looked at, sent again, edited, deleted."""
