@@ -41,6 +41,13 @@ TRANSFERS: Final = counter(
     meaning="Files by final status: completed, failed (a retry follows) or failed_permanent (dead-lettered).",
     remedy="failed_permanent: `claimx-dlq list --kind downloads` says why.",
 )
+TRANSFER_FAILURES: Final = counter(
+    "claimx_transfer_failures_total",
+    labels=("status", "category"),
+    meaning="Files that failed, by what is to follow (status, as in claimx_transfers_total) and by category.",
+    remedy="Its rate against that of claimx_transfers_total is the failure rate. auth: the token, or the lake's"
+    " credential. transient: the storage or the network. permanent: `claimx-dlq inspect --kind downloads` says why.",
+)
 LINK_REFRESHES: Final = counter(
     "claimx_link_refreshes_total",
     labels=("result",),

@@ -1,4 +1,4 @@
-"""Promises of downloader, uploader and result processor: a file goes from its link into the lake, once."""
+"""Promises of downloader and uploader: a file goes from its link into the lake, once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from kafka_pipeline.claimx.transfers.cached import CacheTransfer
 from kafka_pipeline.claimx.transfers.patience import LakePatience
 from kafka_pipeline.claimx.transfers.transfer import Fetcher
 from kafka_pipeline.claimx.workers.download_worker import ClaimXDownloadWorker, leads_to_login
-from kafka_pipeline.claimx.workers.result_processor import ClaimXResultProcessor
 from kafka_pipeline.claimx.workers.upload_worker import ClaimXUploadWorker
 from kafka_pipeline.claimx.writers.entities import EntityTableWriter
 from kafka_pipeline.common.failures import Category, PipelineError
@@ -379,58 +378,3 @@ async def test_a_file_that_the_lake_refuses_is_dead(
     monkeypatch.setattr(files, "put_file", refused)
     [outcome] = await uploader.process([record(cached_task(cache).to_bytes())])
     assert isinstance(outcome, Dead)
-
-
-# -- result processor ---------------------------------------------------------------------------------------------
-
-
-def result(status: ResultStatus, **changes: Any) -> bytes:
-    """Return a result message."""
-    success = status is ResultStatus.COMPLETED
-    fields = {
-        "media_id": "71",
-        "project_id": "1",
-        "blob_path": "claimx/1/71/leak.jpg",
-        "status": status,
-        "downloaded_at": NOW if success else None,
-        "bytes_uploaded": len(BODY) if success else 0,
-        "error_category": None if success else "transient",
-        "created_at": NOW,
-    }
-    return ClaimXUploadResult(**fields | changes).to_bytes()
-
-
-async def test_the_inventory_gets_the_final_status(
-    topics: Topics, entities: EntityTableWriter, uploader: ClaimXUploadWorker, cache: FileCache, record: New, rows: New
-) -> None:
-    """[WRK-4] Uploaded becomes completed; what the row held stays."""
-    worker = ClaimXResultProcessor(topics=topics, writer=entities)
-    await uploader.process([record(cached_task(cache).to_bytes())])
-    assert await worker.process([record(result(ResultStatus.COMPLETED))]) == [Done()]
-    [row] = rows("claimx_attachments")
-    assert (row["status"], row["content_sha256"], row["media_name"]) == ("completed", SHA, "leak?.jpg")
-
-
-async def test_a_failure_never_changes_a_success_and_a_success_ends_a_failure(
-    topics: Topics, entities: EntityTableWriter, record: New, rows: New
-) -> None:
-    """[INV-1] In either order the file is there in the end."""
-    worker = ClaimXResultProcessor(topics=topics, writer=entities)
-    for status, expected in [
-        (ResultStatus.FAILED_PERMANENT, ("failed_permanent", "transient")),
-        (ResultStatus.COMPLETED, ("completed", None)),
-        (ResultStatus.FAILED_PERMANENT, ("completed", None)),
-    ]:
-        await worker.process([record(result(status))])
-        [row] = rows("claimx_attachments")
-        assert (row["status"], row["error_category"]) == expected
-
-
-async def test_a_result_that_cannot_be_read_fails_alone(
-    topics: Topics, entities: EntityTableWriter, record: New, rows: New
-) -> None:
-    """Its neighbours are recorded."""
-    worker = ClaimXResultProcessor(topics=topics, writer=entities)
-    outcomes = await worker.process([record(b"?"), record(result(ResultStatus.COMPLETED))])
-    assert [type(outcome) for outcome in outcomes] == [Dead, Done]
-    assert len(rows("claimx_attachments")) == 1
