@@ -13,6 +13,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 SOURCES := kafka_pipeline tests benchmarks
+# Marks of tests that need a real part started or a process killed: the second step of `make test`.
+REAL := kafka or azurite or seaweedfs or crash
 # Rarely needed, so in an environment of its own; the version decides how the lock files look.
 UV_VERSION := 0.13.9
 
@@ -42,9 +44,9 @@ demo: $(VENV)/.package ## Run the whole pipeline against a simulated ClaimX and 
 .PHONY: test
 test: $(VENV)/.package lint types ## Run every check and every test this machine can run
 	$(call step,pytest: quick tests)
-	@$(BIN)/python -m pytest -m "not kafka and not crash" $(ARGS)
-	$(call step,pytest: real Kafka and crashes)
-	@$(BIN)/python -m pytest -m "kafka or crash" $(ARGS) || { code=$$?; test $$code = 5 -a -n "$(strip $(ARGS))"; }
+	@$(BIN)/python -m pytest -m "not ($(REAL))" $(ARGS)
+	$(call step,pytest: real Kafka and storage, and crashes)
+	@$(BIN)/python -m pytest -m "$(REAL)" $(ARGS) || { code=$$?; test $$code = 5 -a -n "$(strip $(ARGS))"; }
 
 .PHONY: lint
 lint: $(VENV)/.package ## Check style, format and who imports whom

@@ -1,6 +1,8 @@
 """The real parts that tests run against, and one place that tells what could not run.
 
 `kafka_bootstrap`  address of a real Apache Kafka, started once per session
+`azurite`          Azure Storage on this machine, once per session: what reaches it, as environment variables
+`seaweedfs`        an S3 on this machine, once per session: the same
 `broker`           a broker of each kind, one after the other: "embedded" and "kafka"
 `unique`           names that no other test uses, for topics and groups
 `missing`          what a fixture calls when its real part is not on this machine
@@ -13,7 +15,8 @@ import subprocess
 import sys
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +29,10 @@ from kafka_pipeline.common.messaging.kafka import KafkaBroker, KafkaSettings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MISSING_TOOL = 4
-"""The exit code of scripts/kafka where Java or Maven is missing."""
+"""The exit code of the scripts where a tool they need is missing: Java, Maven, Node."""
+
+Started = Callable[..., AbstractContextManager[str]]
+"""Starts a service by a script and its arguments, gives what it printed, and takes the service down."""
 
 
 @pytest.fixture(scope="session")
@@ -42,23 +48,51 @@ def missing() -> Callable[[str], NoReturn]:
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]) -> Iterator[str]:
+def started(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]) -> Started:
+    """Return what starts a real part by a script of ours, with its data in a temporary folder."""
+
+    @contextmanager
+    def start(script: str, *service: str, options: Sequence[str] = ()) -> Iterator[str]:
+        command = [sys.executable, str(REPOSITORY / "scripts" / script)]
+        data = ["--data", str(tmp_path_factory.mktemp(script) / "node")]
+        try:
+            up = subprocess.run(
+                [*command, "up", *service, *data, *options], capture_output=True, text=True, check=False
+            )
+            if up.returncode == MISSING_TOOL:
+                missing(up.stderr.strip())
+            if up.returncode != 0:
+                pytest.fail(up.stderr.strip(), pytrace=False)
+            yield up.stdout
+        finally:
+            subprocess.run([*command, "down", *service, *data], capture_output=True, check=False)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(started: Started) -> Iterator[str]:
     """Give the address of a real Kafka: a running one if KAFKA_BOOTSTRAP_SERVERS names it, else one of our own."""
     running = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if running:
         yield running
         return
-    script = [sys.executable, str(REPOSITORY / "scripts" / "kafka")]
-    data = ["--data", str(tmp_path_factory.mktemp("kafka") / "node")]
-    try:
-        started = subprocess.run([*script, "up", *data], capture_output=True, text=True, check=False)
-        if started.returncode == MISSING_TOOL:
-            missing(started.stderr.strip())
-        if started.returncode != 0:
-            pytest.fail(started.stderr.strip(), pytrace=False)
-        yield started.stdout.split()[-1]
-    finally:
-        subprocess.run([*script, "down", *data], capture_output=True, check=False)
+    with started("kafka") as printed:
+        yield printed.split()[-1]
+
+
+@pytest.fixture(scope="session")
+def azurite(started: Started) -> Iterator[Mapping[str, str]]:
+    """Give the variables with which a lake on Azurite is opened; take paths from `unique` below the container."""
+    with started("storage", "azurite") as printed:
+        yield dict(line.split("=", 1) for line in printed.splitlines())
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(started: Started) -> Iterator[Mapping[str, str]]:
+    """Give the address of an S3 and the key that opens it."""
+    with started("storage", "seaweedfs") as printed:
+        yield dict(line.split("=", 1) for line in printed.splitlines())
 
 
 @pytest.fixture

@@ -145,6 +145,16 @@ class ObjectStore:
         except (BaseError, OSError, ValueError) as error:
             raise self._failure(error, "deleting a file of the lake") from None
 
+    async def lists_from(self, path: str) -> bool:
+        """Tell whether a listing that begins right before this existing file begins with it."""
+        target = self._prefix + path
+        try:
+            async for some in obstore.list(self._store, offset=target[:-1]):
+                return bool(some) and some[0]["path"] == target
+        except (BaseError, OSError, ValueError) as error:
+            raise self._failure(error, "listing files of the lake") from None
+        return False
+
     async def _put(self, path: str, what: Path | bytes) -> None:
         target = self._prefix + path
         place = self._place_for(target)
@@ -167,15 +177,24 @@ class ObjectStore:
 
 
 async def check_writable(location: LakeLocation) -> None:
-    """Write and delete a small file beside tables and files, to learn now and not at the first event.
+    """Write, list and delete a small file beside tables and files, to learn now and not at the first event.
 
-    Raises PipelineError whose text names the place and the remedy; its category is that of [7.4].
+    Tables find their newest version by a listing that begins at a name. OneLake was known to answer it with nothing
+    where workspace and lakehouse are addressed by name, and emulators to know nothing of it: then every commit would
+    collide for ever. Raises PipelineError whose text names the place and the remedy; its category is that of [7.4].
     """
     await asyncio.to_thread(location.prepare)
     path = f".probe-{uuid.uuid4().hex}"
     try:
         store = ObjectStore.at(location)
         await store.put_bytes(path, b"lake?")
+        listed = location.is_local or await store.lists_from(path)
         await store.delete(path)
     except PipelineError as error:
         raise unwritable(location, error.text, error.category) from None
+    if not listed:
+        raise PipelineError(
+            f"the lake at {location.root} cannot be used: its storage does not list from a name on (startFrom), without"
+            " which tables are not found again; on OneLake, give workspace and lakehouse by their ids",
+            Category.PERMANENT,
+        )

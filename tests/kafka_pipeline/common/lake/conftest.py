@@ -1,13 +1,15 @@
-"""A local lake per test, and tables that between them use every rule."""
+"""An empty lake per test, in a folder and on Azurite, and tables that between them use every rule."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from kafka_pipeline.common.azure.credential import Credential, CredentialForm, CurrentCredential
 from kafka_pipeline.common.lake.delta import DeltaStore, Positioned
 from kafka_pipeline.common.lake.location import LakeLocation
 from kafka_pipeline.common.lake.rules import ClockOf, Earliest, Guarded, Kept, Latest, OwnClock, Weak, Winner
@@ -95,9 +97,29 @@ def event() -> Event:
 
 
 @pytest.fixture
-def location(tmp_path: Path) -> LakeLocation:
-    """Return an empty local lake."""
+def local_location(tmp_path: Path) -> LakeLocation:
+    """Return an empty lake in a folder."""
     return LakeLocation.parse(tmp_path / "lake")
+
+
+@pytest.fixture
+def azurite_location(azurite: Mapping[str, str], unique: Callable[..., str]) -> LakeLocation:
+    """Return an empty lake on Azurite, opened with the account's key."""
+    key = Credential(form=CredentialForm.ACCOUNT_KEY, secret=azurite["AZURE_STORAGE_KEY"])
+    return LakeLocation.parse(
+        f"{azurite['LAKE_URL']}/{unique('lake')}",
+        options={"account_name": azurite["AZURE_STORAGE_ACCOUNT"], "endpoint": azurite["AZURE_STORAGE_ENDPOINT"]},
+        client={"allow_http": "true"},
+        credential=CurrentCredential(lambda: key),
+    )
+
+
+@pytest.fixture(params=["folder", pytest.param("azurite", marks=pytest.mark.azurite)])
+def location(request: pytest.FixtureRequest) -> LakeLocation:
+    """Return an empty lake of each kind: what holds in a folder holds on Azure Storage."""
+    name = "local_location" if request.param == "folder" else "azurite_location"
+    lake: LakeLocation = request.getfixturevalue(name)
+    return lake
 
 
 @pytest.fixture

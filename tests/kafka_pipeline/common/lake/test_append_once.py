@@ -18,13 +18,17 @@ from kafka_pipeline.common.lake.location import LakeLocation
 from kafka_pipeline.common.lake.tables import Mode, TableSpec
 
 
+def _opened(location: LakeLocation, spec: TableSpec) -> DeltaTable:
+    return DeltaTable(location.table_uri(spec.name), storage_options=location.delta_options())
+
+
 def _all(location: LakeLocation, spec: TableSpec) -> list[dict[str, Any]]:
-    rows = pa.table(DeltaTable(location.table_uri(spec.name)).scan()).to_pylist()
+    rows = pa.table(_opened(location, spec).scan()).to_pylist()
     return sorted(rows, key=lambda row: str(row["event_id"]))
 
 
 def _recorded(location: LakeLocation, spec: TableSpec, app_id: str = "raw-0") -> int | None:
-    return DeltaTable(location.table_uri(spec.name)).transaction_version(app_id)
+    return _opened(location, spec).transaction_version(app_id)
 
 
 def test_a_redelivered_batch_adds_nothing_and_commits_nothing(
@@ -33,10 +37,10 @@ def test_a_redelivered_batch_adds_nothing_and_commits_nothing(
     """The recorded offset and the keys tell that the batch is there (I2)."""
     batch = [event(f"e{i}", i) for i in range(5)]
     assert store.append_once(events, batch).inserted == 5
-    version = DeltaTable(location.table_uri("events")).version()
+    version = _opened(location, events).version()
     again = DeltaStore(location).append_once(events, batch)
     assert (again.inserted, again.known) == (0, 5)
-    assert DeltaTable(location.table_uri("events")).version() == version
+    assert _opened(location, events).version() == version
     assert _recorded(location, events) == 4
 
 
@@ -46,7 +50,7 @@ def test_offsets_are_recorded_per_partition_in_the_same_commit(
     """The greatest offset of each partition goes with the rows, gaps and offset 0 included."""
     store.append_once(events, [event("a", 0), event("b", 7), event("c", 3, partition=1)])
     assert [_recorded(location, events, app) for app in ("raw-0", "raw-1", "raw-2")] == [7, 3, None]
-    assert DeltaTable(location.table_uri("events")).version() == 1
+    assert _opened(location, events).version() == 1
 
 
 def test_a_batch_that_overlaps_a_stored_one_adds_the_rest(
@@ -126,11 +130,11 @@ def test_delta_refuses_a_stale_snapshot_of_the_same_application(
 ) -> None:
     """What the fence rests on: disjoint keys, equal app id, one of the two commits fails."""
     store.ensure(events)
-    stale = DeltaTable(location.table_uri("events"))
+    stale = _opened(location, events)
     store.append_once(events, [event("a", 5)])
     with pytest.raises(CommitFailedError):
         stale.merge(
-            DeltaTable(location.table_uri("events")).scan(),
+            _opened(location, events).scan(),
             predicate="t.event_id = s.event_id AND t.event_id = 'z'",
             source_alias="s",
             target_alias="t",

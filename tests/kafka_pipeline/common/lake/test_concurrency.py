@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kafka_pipeline.common.lake.delta import DeltaStore
 from kafka_pipeline.common.lake.location import LakeLocation
 from kafka_pipeline.common.lake.tables import TableSpec
@@ -75,6 +77,7 @@ print(json.dumps(inserted))
 """
 
 
+@pytest.mark.parametrize("location", ["folder"], indirect=True)
 def test_processes_that_append_the_same_events_store_each_once(
     location: LakeLocation, events: TableSpec, tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ def _rows(ids: Sequence[str], **values: Any) -> list[dict[str, Any]]:
 
 
 def _opened(location: LakeLocation, spec: TableSpec) -> DeltaTable:
-    return DeltaTable(location.table_uri(spec.name))
+    return DeltaTable(location.table_uri(spec.name), storage_options=location.delta_options())
 
 
 def test_a_table_is_made_with_its_explicit_schema_and_no_reader_feature(
@@ -51,7 +51,8 @@ def test_a_table_is_made_with_its_explicit_schema_and_no_reader_feature(
 def test_nothing_to_write_is_no_commit(store: DeltaStore, location: LakeLocation, things: TableSpec) -> None:
     """Empty input is a no-op [MRG-7]: it does not even create the table."""
     assert store.merge(things, []) == Written()
-    assert not Path(location.table_uri(things.name)).exists()
+    options = location.delta_options()
+    assert not DeltaTable.is_deltatable(location.table_uri(things.name), storage_options=options)
 
 
 def test_a_merge_inserts_new_rows_and_updates_stored_ones(store: DeltaStore, things: TableSpec) -> None:
@@ -102,7 +103,8 @@ def test_key_ranges_skip_the_files_of_other_times(store: DeltaStore, location: L
     old = [_time_ordered(1_772_000_000_000 + hour * 3_600_000, 50) for hour in range(20)]
     for ids in old:
         data = pa.Table.from_pylist(_rows(ids), schema=things.schema)
-        write_deltalake(location.table_uri(things.name), data, mode="append")
+        options = location.delta_options()
+        write_deltalake(location.table_uri(things.name), data, mode="append", storage_options=options)
     fresh = _time_ordered(1_772_900_000_000, 100)
     assert store.merge(things, _rows(fresh)).files_scanned == 0
     mixed = store.merge(things, _rows([old[3][7], old[11][0], *_time_ordered(1_773_000_000_000, 100)]))
@@ -172,7 +174,13 @@ def test_a_new_column_is_added_and_a_foreign_one_is_kept(
     store.merge(smaller, _rows(["1"], newest="a"))
     foreign = pa.schema([*smaller.schema, pa.field("theirs", pa.string())])
     data = pa.Table.from_pylist(_rows(["2"], theirs="keep me"), schema=foreign)
-    write_deltalake(location.table_uri(things.name), data, mode="append", schema_mode="merge")
+    write_deltalake(
+        location.table_uri(things.name),
+        data,
+        mode="append",
+        schema_mode="merge",
+        storage_options=location.delta_options(),
+    )
     grown = DeltaStore(location)
     grown.merge(things, _rows(["1", "2", "3"], number=5, words=["w"]))
     table = pa.table(_opened(location, things).scan()).to_pylist()
@@ -199,6 +207,7 @@ def test_another_type_than_declared_is_permanent(store: DeltaStore, location: La
     assert caught.value.category is Category.PERMANENT
 
 
+@pytest.mark.parametrize("location", ["folder"], indirect=True)
 def test_a_table_that_was_deleted_and_made_anew_is_found_again(
     location: LakeLocation, store: DeltaStore, things: TableSpec
 ) -> None:

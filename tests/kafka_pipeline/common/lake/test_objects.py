@@ -48,6 +48,12 @@ def _files_below(folder: str) -> list[Path]:
 
 
 @pytest.fixture
+def location(local_location: LakeLocation) -> LakeLocation:
+    """Look at files with the means of the machine; Azurite has tests of its own."""
+    return local_location
+
+
+@pytest.fixture
 def objects(location: LakeLocation) -> ObjectStore:
     """Return the files of a local lake."""
     return ObjectStore.at(location)

@@ -30,6 +30,12 @@ PIECES = 3 * PART_BYTES // len(PIECE) + 1
 
 
 @pytest.fixture
+def location(local_location: LakeLocation) -> LakeLocation:
+    """Look at files with the means of the machine; Azurite has tests of its own."""
+    return local_location
+
+
+@pytest.fixture
 def objects(location: LakeLocation) -> ObjectStore:
     """Return the files of a local lake."""
     return ObjectStore.at(location)

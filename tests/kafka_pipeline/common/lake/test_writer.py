@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
@@ -27,8 +27,8 @@ def _rows(*ids: str, **values: Any) -> list[dict[str, Any]]:
     return [{"thing_id": i, "created_at": NOW, **values} for i in ids]
 
 
-def _parquet(location: LakeLocation, spec: TableSpec) -> list[Path]:
-    return list(Path(location.table_uri(spec.name)).glob("*.parquet"))
+def _parquet(location: LakeLocation, spec: TableSpec) -> list[str]:
+    return DeltaTable(location.table_uri(spec.name), storage_options=location.delta_options()).file_uris()
 
 
 class Pauses:
