@@ -81,7 +81,7 @@ def list_(context: typer.Context, *, kind: Kind = None, as_json: Json = False) -
         if as_json:
             report.print_json(rows)
         elif rows:
-            report.print_counted(rows)
+            report.print_counted(rows, datetime.now(UTC))
         else:
             typer.echo(f"no dead letters on {desk.where}")
         if not as_json and (replayed := sum(stock.summary.replayed for stock in stocks.values())):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from kafka_pipeline.claimx.broker import ensure_topics, open_broker
 from kafka_pipeline.claimx.dlq.audit import audit
@@ -30,6 +30,7 @@ CHECK_S: Final = 10.0
 HOLD_MARGIN_S: Final = 15.0
 """How much longer a topic is waited for than the broker keeps it for a process that was killed."""
 
+T = TypeVar("T")
 Kinds = Sequence[DeadLetterKind]
 
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
@@ -107,27 +108,27 @@ class Desk:
     async def stock(self, kinds: Kinds) -> dict[DeadLetterKind, Stock]:
         """Count what waits and what was replayed."""
         now = self._clock.now()
-        result = {}
-        async with self._looking(kinds) as shelves:
-            for kind, shelf in shelves.items():
-                summary = Summary()
-                async for each in self._letters(kind, shelf):
-                    summary.add(each.letter, done=each.replayed, quarantined=each.quarantined, now=now)
-                result[kind] = Stock(summary=summary, ends=shelf.ends)
-        return result
+
+        async def count(kind: DeadLetterKind, shelf: Shelf) -> Stock:
+            summary = Summary()
+            async for each in self._letters(kind, shelf):
+                summary.add(each.letter, done=each.replayed, quarantined=each.quarantined, now=now)
+            return Stock(summary=summary, ends=shelf.ends)
+
+        return await self._looking(kinds, count)
 
     async def inspect(self, kinds: Kinds, selection: Selection, limit: int, *, replayed: bool = False) -> list[Found]:
         """Return the chosen letters that failed last, the youngest first; replayed ones only if asked for."""
-        heap: list[tuple[datetime, int, Found]] = []
-        count = 0
-        async with self._looking(kinds) as shelves:
-            for kind, shelf in shelves.items():
-                async for each in self._letters(kind, shelf):
-                    told = partial(facts, kind, each.letter, self._clock.now())
-                    if (replayed or not each.replayed) and selection.covers(each.letter, told):
-                        item = (each.letter.failed_at or _LONG_AGO, count, each)
-                        count += 1
-                        (heapq.heappush if len(heap) < limit else heapq.heappushpop)(heap, item)
+        heap: list[tuple[datetime, str, Found]] = []
+
+        async def choose(kind: DeadLetterKind, shelf: Shelf) -> None:
+            async for each in self._letters(kind, shelf):
+                told = partial(self._facts, kind, each.letter)
+                if (replayed or not each.replayed) and selection.covers(each.letter, told):
+                    item = (each.letter.failed_at or _LONG_AGO, each.name, each)
+                    (heapq.heappush if len(heap) < limit else heapq.heappushpop)(heap, item)
+
+        await self._looking(kinds, choose)
         return [each for _, _, each in sorted(heap, reverse=True, key=lambda item: item[:2])]
 
     async def find(self, name: str) -> Found:
@@ -136,7 +137,7 @@ class Desk:
         kind = next((kind for kind in DeadLetterKind if kind.value == word), None)
         if kind is None:
             raise RefusedError("a dead letter is named KIND-PARTITION-OFFSET, as inspect shows it: events-0-17")
-        async with self._looking((kind,)) as shelves, aclosing(self._letters(kind, shelves[kind])) as letters:
+        async with self._shelf(kind, Access.LOOK) as shelf, aclosing(self._letters(kind, shelf)) as letters:
             async for each in letters:
                 if place == f"{each.letter.record.partition}-{each.letter.record.offset}":
                     return each
@@ -144,21 +145,19 @@ class Desk:
 
     async def preview(self, kinds: Kinds, rules: ReplayRules, progress: Progress, *, limit: int | None) -> None:
         """Count what a replay would send, and keep where the letters ended."""
-        async with self._looking(kinds) as shelves:
-            for kind, shelf in shelves.items():
+        for kind in kinds:
+            async with self._shelf(kind, Access.LOOK) as shelf:
                 progress.ends[kind] = shelf.ends
-                replay = self._replay(kind, shelf, rules, progress)
-                await replay.preview(_left(limit, progress))
+                await self._replay(kind, shelf, rules, progress).preview(_left(limit, progress))
 
     async def replay(self, kinds: Kinds, rules: ReplayRules, progress: Progress, *, limit: int | None) -> None:
         """Send letters back, up to the ends in `progress`, else up to those seen now."""
         told = {"kinds": [kind.value for kind in kinds], "filter": rules.selection.described(), "limit": limit}
         audit("dead_letters_replay_begins", **told, again=rules.again, force=rules.force)
         producer = self._broker.producer()
-        if not progress.ends:
-            async with self._looking(kinds) as shelves:
-                progress.ends |= {kind: shelf.ends for kind, shelf in shelves.items()}
         try:
+            if not progress.ends:
+                progress.ends |= await self._looking(kinds, _ends)
             for kind in kinds:
                 if limit is not None and sum(progress.sent.values()) >= limit:
                     break
@@ -192,6 +191,8 @@ class Desk:
     async def purge(self, stock: Mapping[DeadLetterKind, Stock]) -> None:
         """Delete what the stock counts, and nothing that came since."""
         for kind, each in stock.items():
+            if not any(each.ends.values()):
+                continue
             async with self._shelf(kind, Access.HOLD, each.ends) as shelf:
                 await shelf.delete()
             summary = each.summary
@@ -233,15 +234,23 @@ class Desk:
             clock=self._clock,
         )
 
-    @asynccontextmanager
-    async def _looking(self, kinds: Kinds) -> AsyncIterator[dict[DeadLetterKind, Shelf]]:
-        """Open the shelves of these kinds side by side: each waits a moment for its broker."""
-        shelves = {kind: self._shelf(kind, Access.LOOK) for kind in kinds}
-        async with AsyncExitStack() as stack:
-            async with asyncio.TaskGroup() as group:
-                for shelf in shelves.values():
-                    group.create_task(stack.enter_async_context(shelf))
-            yield shelves
+    async def _looking(
+        self, kinds: Kinds, work: Callable[[DeadLetterKind, Shelf], Coroutine[Any, Any, T]]
+    ) -> dict[DeadLetterKind, T]:
+        """Open the shelves of these kinds side by side, and do the work on each: most of its time is waiting."""
+
+        async def look(kind: DeadLetterKind) -> T:
+            async with self._shelf(kind, Access.LOOK) as shelf:
+                return await work(kind, shelf)
+
+        async with asyncio.TaskGroup() as group:
+            looks = {kind: group.create_task(look(kind)) for kind in kinds}
+        return {kind: task.result() for kind, task in looks.items()}
+
+
+async def _ends(kind: DeadLetterKind, shelf: Shelf) -> Offsets:
+    """Return where the letters of a shelf end."""
+    return shelf.ends
 
 
 def _left(limit: int | None, progress: Progress) -> int | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import typer
@@ -24,10 +24,14 @@ from kafka_pipeline.common.observability.redaction import redact
 
 Row = dict[str, Any]
 
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
 AGES = {Age.HOUR: "< 1 h", Age.DAY: "< 1 d", Age.WEEK: "< 7 d", Age.OLDER: "older"}
 
+QUARANTINED = "came back too often and are quarantined: only replay --force sends them"
+
 LEFT = {
-    Verdict.QUARANTINED.value: "quarantined: they came back too often; once the cause is repaired, --force sends them",
+    Verdict.QUARANTINED.value: QUARANTINED,
     Verdict.NO_VALUE.value: "kept without their value, which was too large: nothing to send",
     Verdict.ALREADY_REPLAYED.value: "replayed before; --again sends them once more",
     "too_large": "not sent: larger than the topic takes that they came from",
@@ -56,17 +60,20 @@ def counted(stocks: Mapping[DeadLetterKind, Stock]) -> list[Row]:
     ]
 
 
-def print_counted(rows: Sequence[Row]) -> None:
-    """Print the counts as a table."""
-    plain = [
-        {
-            **{name: row[name] for name in ("kind", "reason", "count", "quarantined")},
-            **_ages(row),
-            "oldest": row["oldest"],
-        }
-        for row in rows
-    ]
-    _print_table(plain)
+def print_counted(rows: Sequence[Row], now: datetime) -> None:
+    """Print the counts as a table, and what needs a word."""
+    _print_table(
+        [
+            {
+                **{name: row[name] for name in ("kind", "reason", "count")},
+                **{title: row["ages"][age.value] for age, title in AGES.items()},
+                "oldest": "unknown" if row["oldest"] is None else _span(now - datetime.fromisoformat(row["oldest"])),
+            }
+            for row in rows
+        ]
+    )
+    if quarantined := sum(row["quarantined"] for row in rows):
+        typer.echo(f"{quarantined} of these {QUARANTINED}")
 
 
 def inspected(found: Iterable[Found], *, reveal: bool) -> list[Row]:
@@ -134,15 +141,15 @@ def purged(stocks: Mapping[DeadLetterKind, Stock]) -> list[Row]:
 
 def print_purged(rows: Sequence[Row], title: str, *, err: bool = False) -> None:
     """Print what a purge deletes, under the words for the sum."""
-    _print_table([{"kind": row["kind"], title: row["deleted"], **_parts(row)} for row in rows], err=err)
+    lines = [{"kind": row["kind"], title: row["deleted"], **_parts(row)} for row in rows if row["deleted"]]
+    if lines:
+        _print_table(lines, err=err)
+    else:
+        typer.echo("no dead letters", err=err)
 
 
 def _parts(row: Row) -> Row:
     return {"of these waiting": row["waiting"], "of these replayed": row["replayed"]}
-
-
-def _ages(row: Row) -> Row:
-    return {title: row["ages"][age.value] for age, title in AGES.items()}
 
 
 def _inspected(found: Found, *, reveal: bool) -> Row:
@@ -186,6 +193,13 @@ def _print_table(rows: Sequence[Row], *, err: bool = False) -> None:
     for row in rows:
         table.add_row(*(Text(_clean(_or_unknown(value))) for value in row.values()))
     Console(stderr=err).print(table)
+
+
+def _span(age: timedelta) -> str:
+    """Return a span in its largest unit: `3 d`."""
+    seconds = max(int(age.total_seconds()), 0)
+    size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= size), (1, "s"))
+    return f"{seconds // size} {unit}"
 
 
 def _clean(text: str) -> str:
