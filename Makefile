@@ -81,8 +81,8 @@ lock: | $(BIN)/python ## Pin every dependency anew within pyproject.toml, with h
 	@.cache/uv/bin/python -m pip --disable-pip-version-check --quiet install uv==$(UV_VERSION)
 	@compile() { .cache/uv/bin/uv pip compile --quiet $(LOCK) --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links "$$@"; }; \
-	compile pyproject.toml --output-file requirements.txt; \
-	compile pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	compile pyproject.toml --extra tracing --output-file requirements.txt; \
+	compile pyproject.toml --extra tracing --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 	@printf '%s\n' 'requirements.txt and requirements-dev.txt are up to date; LOCK="--upgrade" looks for newer versions.'
 
 .PHONY: clean
