@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -21,18 +21,20 @@ _ATTACHMENTS = "claimx_attachments"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poison:
-    """Projects that the API does not find, and files that the storage does not have."""
+    """Projects that the API does not find, with their tasks, and files that the storage does not have."""
 
     projects: frozenset[str]
+    tasks: frozenset[str]
+    """Those of the projects that an event names."""
     files: frozenset[str]
     """By media id; of other projects."""
 
     def faults(self) -> tuple[Fault, ...]:
         """Return what makes it so."""
-        gone = Fail(statuses=(404,))
         return (
-            Fault(effect=gone, endpoints=frozenset({Endpoint.PROJECT}), ids=self.projects),
-            Fault(effect=gone, endpoints=frozenset({Endpoint.FILE}), ids=self.files),
+            *_denied({Endpoint.PROJECT, Endpoint.MEDIA, Endpoint.REPORT}, self.projects),
+            *_denied({Endpoint.TASK}, self.tasks),
+            *_denied({Endpoint.FILE}, self.files),
         )
 
     def events(self, feed: Iterable[FeedItem]) -> frozenset[str]:
@@ -71,9 +73,18 @@ def choose_poison(seed: int, feed: Sequence[FeedItem], truth: Truth) -> Poison:
     touched = sorted({item.event.project_id for item in feed if item.event and item.event_type in words.ROUTED_TYPES})
     count = min(_MOST, len(touched) // _ONE_IN)
     projects = frozenset(rng.sample(touched, count))
+    named = (item.event.task_assignment_id for item in feed if item.event and item.event.project_id in projects)
+    tasks = frozenset(task_id for task_id in named if task_id is not None)
     rows = truth.tables[_ATTACHMENTS].rows.values()
     others = sorted(str(row["media_id"]) for row in rows if row["project_id"] not in projects)
-    return Poison(projects=projects, files=frozenset(rng.sample(others, min(_MOST, len(others) // _ONE_IN))))
+    files = frozenset(rng.sample(others, min(_MOST, len(others) // _ONE_IN)))
+    return Poison(projects=projects, tasks=tasks, files=files)
+
+
+def _denied(endpoints: Iterable[Endpoint], ids: frozenset[str]) -> Iterator[Fault]:
+    """Yield the fault that denies these ids; none for none, since a fault without ids would strike them all."""
+    if ids:
+        yield Fault(effect=Fail(statuses=(404,)), endpoints=frozenset(endpoints), ids=ids)
 
 
 def _failed(row: Mapping[str, object]) -> Mapping[str, object]:

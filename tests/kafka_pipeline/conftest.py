@@ -152,11 +152,17 @@ class Site:
 async def new_site(tmp_path: Path, unique: Callable[..., str]) -> AsyncIterator[Callable[..., Awaitable[Site]]]:
     """Return a function that makes a site; settings of the simulator as keywords, the broker by its address.
 
-    A `bare` one has no topics yet.
+    `config` holds settings of the pipeline. A `bare` one has no topics yet.
     """
     async with AsyncExitStack() as stack:
 
-        async def make(kafka_bootstrap: str | None = None, *, bare: bool = False, **simulated: Any) -> Site:
+        async def make(
+            kafka_bootstrap: str | None = None,
+            *,
+            bare: bool = False,
+            config: Mapping[str, str] | None = None,
+            **simulated: Any,
+        ) -> Site:
             settings = SimulatorSettings(**{"projects": 8, "media_per_project": 3, "events": 60, **simulated})
             simulator = await stack.enter_async_context(Simulator(settings))
             run = unique("site")
@@ -183,6 +189,7 @@ async def new_site(tmp_path: Path, unique: Callable[..., str]) -> AsyncIterator[
                     for name in PipelineConfig.model_fields
                     if name.startswith("claimx_") and name.endswith(("_topic", "_topic_prefix"))
                 }
+            changes |= config or {}
             site = Site(simulator, load_config(None, changes, {}), changes)
             stack.push_async_callback(site.close)
             if not bare:

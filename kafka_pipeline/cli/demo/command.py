@@ -39,11 +39,21 @@ def demo(
     kafka: Annotated[
         bool, typer.Option("--kafka", help=f"Use a real broker: ${_KAFKA_VARIABLE}, or one started by scripts/kafka.")
     ] = False,
+    faults: Annotated[
+        bool,
+        typer.Option(
+            "--faults", help="Let ClaimX fail: 30 % errors, an outage, bad links, cut connections, poisoned events."
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a demo that was stopped or killed.")] = False,
 ) -> None:
     """See the whole pipeline work, and have it proved.
 
     Starts a simulated ClaimX, publishes events, runs all workers, and compares the lake with the truth.
+
+    With --faults everything goes wrong that may, and the end must be the same: what is poisoned waits in the dead
+    letters, all the rest is in the lake; then the cause is repaired, the dead letters are sent again, and nothing is
+    missing.
 
     Ends with 0 if every row and file is as it must be, with 1 and the first differences if not.
     """
@@ -61,6 +71,7 @@ def demo(
                 latency_ms=latency_ms,
                 kafka_bootstrap_servers=_kafka(console) if kafka else None,
                 run_id=new_run_id(),
+                faults=faults,
             )
         with believable():
             simulator = new_simulator(plan)
@@ -70,6 +81,8 @@ def demo(
             configure_logging("json", "info", stream=log)
             broker = plan.kafka_bootstrap_servers or "the embedded broker"
             console.print(f"{plan.events:,} events over {plan.projects:,} projects on {broker}, into {folder.path}")
+            if plan.faults:
+                console.print("ClaimX fails on purpose: this takes about a minute")
             try:
                 result = uvloop.run(run_demo(folder, plan, simulator, progress_view()))
             except Interrupted:

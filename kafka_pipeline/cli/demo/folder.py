@@ -32,6 +32,10 @@ class Plan:
     """Part of the topic names on a real broker, so that runs do not meet."""
     api_port: int = 0
     storage_port: int = 0
+    faults: bool = False
+    """Whether ClaimX fails on purpose."""
+    repaired: bool = False
+    """Whether the causes of the dead letters are repaired: from then on they are sent again."""
 
 
 class DemoFolder:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from kafka_pipeline.claimx.idle import Progress
+from kafka_pipeline.claimx.topics import Topics
 
 _PLAIN_EVERY_S = 2.0
 
@@ -30,6 +31,17 @@ class ProgressView(Protocol):
 
     def show(self, stages: Sequence[Progress]) -> None:
         """Show the state of every stage."""
+
+
+def stages(topics: Topics, each: Sequence[Progress]) -> list[Progress]:
+    """Return one line a stage: the retry topics of a stage are one, under the first part of their name."""
+    shared = {topic: topic.rpartition(".")[0] for topic in (*topics.enrichment_retry, *topics.downloads_retry)}
+    lines: dict[str, Progress] = {}
+    for found in each:
+        name = shared.get(found.topic, found.topic)
+        before = lines.get(name, Progress(topic=name, done=0, total=0))
+        lines[name] = Progress(topic=name, done=before.done + found.done, total=before.total + found.total)
+    return list(lines.values())
 
 
 def progress_view() -> ProgressView:

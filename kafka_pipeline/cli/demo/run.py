@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 from kafka_pipeline.claimx.broker import ensure_topics, new_topics, open_broker
+from kafka_pipeline.claimx.dlq.desk import Desk
 from kafka_pipeline.claimx.idle import progress, wait_until_idle
 from kafka_pipeline.claimx.pipeline import Pipeline, WorkerKind
-from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
+from kafka_pipeline.claimx.topics import Topics
+from kafka_pipeline.cli.demo.deeds import Deeds, Watch
+from kafka_pipeline.cli.demo.feeding import Publication, publish
 from kafka_pipeline.cli.demo.folder import DemoFolder, Plan
 from kafka_pipeline.cli.demo.latency import Latencies, latencies
-from kafka_pipeline.cli.demo.progress import ProgressView
+from kafka_pipeline.cli.demo.progress import ProgressView, stages
+from kafka_pipeline.cli.demo.setaside import SetAside, expected_set_aside, read_set_aside, send_again
+from kafka_pipeline.cli.demo.storm import BREAKER_RESET_S, RETRY_DELAYS_S, Storm, storm_over
 from kafka_pipeline.cli.errors import starting
 from kafka_pipeline.cli.workers import stop_on_signals
-from kafka_pipeline.common.messaging import Admin, Broker, Message, TopicPartition
-from kafka_pipeline.common.messaging.scan import scan
+from kafka_pipeline.common.messaging import Admin, Broker
 from kafka_pipeline.config import PipelineConfig, load_config
-from kafka_pipeline.simulator.feed import FeedItem
+from kafka_pipeline.simulator.expectation import Truth
 from kafka_pipeline.simulator.lake import row_times
 from kafka_pipeline.simulator.settings import SimulatorSettings
 from kafka_pipeline.simulator.simulator import Simulator
@@ -34,47 +36,55 @@ _API_PATH = "/cxedirest/"
 _FLUSH_S = 0.5
 """Half the default: a demo is watched, and its tables are small."""
 _IDLE_S = 1.0
-_PUBLISH_BATCH = 100
 _LOOK_EVERY_S = 0.25
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """How lake and dead letters stood at one time, against what they should have been."""
+
+    report: VerificationReport
+    set_aside: SetAside
+    problems: tuple[str, ...]
+    """What is wrong, one line each; none if both hold just what they should."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StormResult:
+    """What a demo with faults has to tell beside the end."""
+
+    storm: Storm
+    injected: dict[str, int]
+    """Requests and links that were struck, by kind."""
+    deeds: Deeds
+    before_repair: Finding | None
+    """None where an earlier run had come to the repair already."""
+    sent_again: int
+    """Dead letters that were replayed after the repair."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
     """What a demo run did and what it found."""
 
-    report: VerificationReport
-    dead_letters: dict[DeadLetterKind, int]
-    expected_dead_events: int
+    end: Finding
     events: int
     latencies: Latencies
     """Of what was published in this run."""
     seconds: float
-    """From the first event sent to the last offset committed."""
+    """From the first event sent to the last offset committed; with faults, before the repair."""
     api_calls: int
+    storm: StormResult | None = None
 
     @property
     def problems(self) -> list[str]:
         """Return what is wrong, one line each; none if lake and dead letters hold just what they should."""
-        lines = list(self.report.differences)
-        expected = {
-            DeadLetterKind.EVENTS: self.expected_dead_events,
-            DeadLetterKind.ENRICHMENT: 0,
-            DeadLetterKind.DOWNLOADS: 0,
-        }
-        for kind, count in expected.items():
-            if self.dead_letters[kind] != count:
-                lines.append(f"dead letters of {kind.value}: {self.dead_letters[kind]}, expected {count}")
-        return lines
+        before = self.storm.before_repair if self.storm else None
+        return [*(f"before the repair: {line}" for line in (before.problems if before else ())), *self.end.problems]
 
 
 class Interrupted(Exception):  # noqa: N818  # not an error: somebody asked for it
     """The demo was stopped before its end; what it did is kept."""
-
-
-@dataclass(slots=True)
-class _Publication:
-    items: Sequence[FeedItem]
-    published_at: dict[int, datetime] = field(default_factory=dict)
 
 
 def new_simulator(plan: Plan) -> Simulator:
@@ -101,38 +111,125 @@ async def run_demo(folder: DemoFolder, plan: Plan, simulator: Simulator, view: P
             pipeline = await stack.enter_async_context(
                 Pipeline(config, tuple(WorkerKind), environ={_TOKEN_VARIABLE: simulator.token})
             )
-        started_s = time.monotonic()
-        publication = _Publication(items=simulator.feed())
+        course = _Course(folder, plan, simulator, broker=broker, admin=admin, config=config)
         with stop_on_signals(stop), view:
             working = asyncio.create_task(pipeline.run(stop))
             try:
-                await _until_drained(
-                    broker=broker,
-                    admin=admin,
-                    topics=topics,
-                    publication=publication,
-                    view=view,
-                    working=working,
-                    stop=stop,
-                )
+                await _until_done(course.run(), course.show(view), working, stop)
             finally:
                 interrupted = stop.is_set()
                 stop.set()
                 await working
         if interrupted:
             raise Interrupted
-        seconds = time.monotonic() - started_s - _IDLE_S
-        truth = simulator.truth()
-        report = await asyncio.to_thread(verify, folder.lake, truth)
+        return await course.result()
+
+
+@dataclass(slots=True)
+class _Course:
+    """One demo on its way: publish, wait until all is done, and with faults: compare, repair, send again, wait."""
+
+    folder: DemoFolder
+    plan: Plan
+    simulator: Simulator
+    broker: Broker = field(kw_only=True)
+    admin: Admin = field(kw_only=True)
+    config: PipelineConfig = field(kw_only=True)
+    watch: Watch = field(default_factory=Watch, init=False)
+    started_s: float = field(default_factory=time.monotonic, init=False)
+    seconds: float = field(default=0.0, init=False)
+    publication: Publication = field(init=False)
+    before_repair: Finding | None = field(default=None, init=False)
+    sent_again: int = field(default=0, init=False)
+    storm: Storm | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.publication = Publication(items=self.simulator.feed())
+
+    async def run(self) -> None:
+        """Go all the way."""
+        if self.plan.faults:
+            self.storm = await asyncio.to_thread(storm_over, self.simulator)
+            self.simulator.put_faults(self.storm.repaired if self.plan.repaired else self.storm.raging)
+        topics = Topics.from_config(self.config)
+        await publish(self.broker, self.admin, topics, self.publication)
+        await wait_until_idle(self.admin, topics, idle_s=_IDLE_S)
+        self.seconds = time.monotonic() - self.started_s - _IDLE_S
+        if self.storm is not None:
+            await self._repair(self.storm, topics)
+
+    async def show(self, view: ProgressView) -> None:
+        """Show how far it is, until cancelled."""
+        topics = Topics.from_config(self.config)
+        try:
+            while True:
+                self.watch.look()
+                view.show(stages(topics, await progress(self.admin, topics)))
+                await asyncio.sleep(_LOOK_EVERY_S)
+        finally:
+            view.show(stages(topics, await progress(self.admin, topics)))
+
+    async def result(self) -> DemoResult:
+        """Compare lake and dead letters with the truth, at the end."""
+        calls = self.simulator.calls.items()
+        truth = self.simulator.truth()
+        items = self.publication.items
         return DemoResult(
-            report=report,
-            dead_letters={kind: await _count(admin, topics.dead_letters(kind)) for kind in DeadLetterKind},
-            expected_dead_events=truth.dead_events,
-            events=len(publication.items),
-            latencies=latencies(publication.items, publication.published_at, truth, row_times(folder.lake)),
-            seconds=seconds,
-            api_calls=sum(count for endpoint, count in simulator.calls.items() if _API_PATH in endpoint),
+            end=await self._find(truth, None),
+            events=len(items),
+            latencies=latencies(items, self.publication.published_at, truth, row_times(self.folder.lake)),
+            seconds=self.seconds,
+            api_calls=sum(count for endpoint, count in calls if _API_PATH in endpoint),
+            storm=None if self.storm is None else self._storm_result(self.storm),
         )
+
+    async def _repair(self, storm: Storm, topics: Topics) -> None:
+        """See that just what is poisoned is missing, end the poison, and send the dead letters again."""
+        if not self.plan.repaired:
+            self.before_repair = await self._find(storm.poison.held_back(self.simulator.truth()), storm)
+            self.plan = replace(self.plan, repaired=True)
+            self.folder.save(self.plan)
+            self.simulator.put_faults(storm.repaired)
+        self.sent_again = await send_again(Desk(self.broker, self.config))
+        await wait_until_idle(self.admin, topics, idle_s=_IDLE_S)
+
+    async def _find(self, truth: Truth, storm: Storm | None) -> Finding:
+        report = await asyncio.to_thread(verify, self.folder.lake, truth)
+        set_aside = await read_set_aside(Desk(self.broker, self.config))
+        expected = expected_set_aside(self.publication.items, storm.poison if storm else None)
+        problems = (*report.differences, *set_aside.problems(expected))
+        return Finding(report=report, set_aside=set_aside, problems=problems)
+
+    def _storm_result(self, storm: Storm) -> StormResult:
+        return StormResult(
+            storm=storm,
+            injected={kind.value: count for kind, count in self.simulator.injected.items()},
+            deeds=self.watch.deeds(),
+            before_repair=self.before_repair,
+            sent_again=self.sent_again,
+        )
+
+
+async def _until_done(
+    course: Coroutine[None, None, None],
+    showing: Coroutine[None, None, None],
+    working: asyncio.Task[None],
+    stop: asyncio.Event,
+) -> None:
+    """Return when the course is run, when it fails, when the workers do, or when it is to stop."""
+    mine = [asyncio.create_task(each) for each in (course, showing, _set(stop))]
+    try:
+        done, _ = await asyncio.wait({*mine, working}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in mine:
+            task.cancel()
+        await asyncio.gather(*mine, return_exceptions=True)
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 def demo_config(folder: DemoFolder, plan: Plan, simulator: Simulator) -> PipelineConfig:
@@ -145,6 +242,11 @@ def demo_config(folder: DemoFolder, plan: Plan, simulator: Simulator) -> Pipelin
         "allow_private_download_hosts": ",".join(simulator.download_hosts),
         "delta_flush_seconds": str(_FLUSH_S),
     }
+    if plan.faults:
+        overrides |= {
+            "claimx_retry_delays_seconds": ",".join(map(str, RETRY_DELAYS_S)),
+            "claimx_breaker_reset_seconds": str(BREAKER_RESET_S),
+        }
     if plan.kafka_bootstrap_servers is not None:
         overrides |= {"kafka_bootstrap_servers": plan.kafka_bootstrap_servers, "kafka_group_prefix": f"{_run(plan)}."}
         defaults = load_config(None, {}, {})
@@ -189,75 +291,3 @@ async def _open_broker(stack: AsyncExitStack, config: PipelineConfig, topics: To
             await admin.close()
         await ensure_topics(broker, topics, config)
     return broker
-
-
-async def _until_drained(
-    *,
-    broker: Broker,
-    admin: Admin,
-    topics: Topics,
-    publication: _Publication,
-    view: ProgressView,
-    working: asyncio.Task[None],
-    stop: asyncio.Event,
-) -> None:
-    """Publish, show how far it is, and return when everything is drained, when it fails or when it is to stop."""
-
-    async def publish_and_wait() -> None:
-        await _publish(broker, admin, topics, publication)
-        await wait_until_idle(admin, topics, idle_s=_IDLE_S)
-
-    async def show() -> None:
-        while True:
-            view.show(await progress(admin, topics))
-            await asyncio.sleep(_LOOK_EVERY_S)
-
-    waiting = asyncio.create_task(publish_and_wait())
-    showing = asyncio.create_task(show())
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        done, _ = await asyncio.wait({waiting, working, stopping, showing}, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-        view.show(await progress(admin, topics))
-    finally:
-        for task in (waiting, showing, stopping):
-            task.cancel()
-        await asyncio.gather(waiting, showing, stopping, return_exceptions=True)
-
-
-async def _publish(broker: Broker, admin: Admin, topics: Topics, publication: _Publication) -> None:
-    """Send the feed, or what is missing of it if an earlier run sent a part."""
-    missing = await _not_sent(broker, admin, topics, publication.items)
-    producer = broker.producer()
-    try:
-        for start in range(0, len(missing), _PUBLISH_BATCH):
-            numbers = missing[start : start + _PUBLISH_BATCH]
-            items = [publication.items[number] for number in numbers]
-            now = datetime.now(UTC)
-            await producer.send([Message(topic=topics.events, key=item.key, value=item.value) for item in items])
-            publication.published_at.update(dict.fromkeys(numbers, now))
-    finally:
-        await producer.close()
-
-
-async def _not_sent(broker: Broker, admin: Admin, topics: Topics, items: Sequence[FeedItem]) -> list[int]:
-    """Return the numbers of the items that are not in the events topic yet, copies counted one by one."""
-    sent: Counter[bytes | None] = Counter()
-    if await _count(admin, topics.events):
-        async with aclosing(scan(broker, [topics.events], group_prefix=topics.group_prefix)) as batches:
-            async for records in batches:
-                sent.update(record.value for record in records)
-    missing = []
-    for number, item in enumerate(items):
-        if sent[item.value]:
-            sent[item.value] -= 1
-        else:
-            missing.append(number)
-    return missing
-
-
-async def _count(admin: Admin, topic: str) -> int:
-    partitions = (await admin.topics()).get(topic, 0)
-    marks = await admin.watermarks([TopicPartition(topic, number) for number in range(partitions)])
-    return sum(mark.high - mark.low for mark in marks.values())

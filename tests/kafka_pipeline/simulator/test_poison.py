@@ -72,13 +72,15 @@ def test_the_lake_holds_no_row_of_a_denied_project_and_a_failure_of_a_denied_fil
 
 
 def test_its_faults_deny_what_was_chosen(small_settings: Any, small_truth: Truth) -> None:
-    """Projects at the API, files at the storage, each by its id, always."""
-    poison = Poison(projects=frozenset({"1"}), files=frozenset({"2"}))
-    concerned = [
+    """Projects and tasks at the API, files at the storage, each by its id, always; and nothing where none was."""
+    poison = Poison(projects=frozenset({"1"}), tasks=frozenset({"3"}), files=frozenset({"2"}))
+    concerned = {
         (endpoint, id_)
         for fault in poison.faults()
         for endpoint in API | {Endpoint.FILE, Endpoint.LINK}
-        for id_ in "12"
+        for id_ in "123"
         if fault.concerns(endpoint, id_)
-    ]
-    assert concerned == [(Endpoint.PROJECT, "1"), (Endpoint.FILE, "2")]
+    }
+    of_projects = {(endpoint, "1") for endpoint in (Endpoint.PROJECT, Endpoint.MEDIA, Endpoint.REPORT)}
+    assert concerned == of_projects | {(Endpoint.TASK, "3"), (Endpoint.FILE, "2")}
+    assert Poison(projects=frozenset(), tasks=frozenset(), files=frozenset()).faults() == ()
