@@ -39,6 +39,17 @@ class JsonText:
 
 
 @dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of several values: which one is the clock's."""
+
+    values: frozenset[str]
+
+    def matches(self, found: object) -> bool:
+        """Say whether the value found is as expected."""
+        return found in self.values
+
+
+@dataclass(frozen=True, slots=True)
 class DayOf:
     """The UTC date of another column of the same row."""
 
@@ -50,7 +61,7 @@ def agrees(expected: object, found: object, row: Mapping[str, object]) -> bool:
 
     Types count: `1` is neither `True` nor `1.0` nor `"1"`, and a time without zone is no moment.
     """
-    if isinstance(expected, Matcher | JsonText):
+    if isinstance(expected, Matcher | JsonText | OneOf):
         return expected.matches(found)
     if isinstance(expected, DayOf):
         moment = row.get(expected.column)

@@ -8,6 +8,7 @@ from random import Random
 
 from kafka_pipeline.simulator import vocabulary as words
 from kafka_pipeline.simulator.builder import HISTORY
+from kafka_pipeline.simulator.invitee import Invitee, draw_invitee
 from kafka_pipeline.simulator.settings import SimulatorSettings
 from kafka_pipeline.simulator.world import LinkForm, Project, World
 
@@ -36,6 +37,8 @@ class Happening:
     task_assignment_id: int | None = None
     video_collaboration_id: int | None = None
     master_file_name: str | None = None
+    invitee: Invitee | None = None
+    """Whom an invitation or arrival names."""
 
 
 def happenings(settings: SimulatorSettings, world: World, rng: Random) -> list[Happening]:
@@ -64,6 +67,7 @@ class _Storyteller:
     def __init__(self, settings: SimulatorSettings, project: Project, rng: Random) -> None:
         self._project = project
         self._rng = rng
+        self._people = Random(f"{settings.seed}:people:{project.project_id}")
         self._epoch = settings.epoch
         self._created = settings.epoch - HISTORY * rng.uniform(0.2, 1)
         self._files = [item.media_id for item in project.media if item.link is not LinkForm.NONE]
@@ -98,4 +102,6 @@ class _Storyteller:
             return replace(told, task_assignment_id=task.assignment_id, media_ids=listed)
         if event_type in words.VIDEO_TYPES:
             return replace(told, video_collaboration_id=rng.choice(project.calls).video_collaboration_id)
+        if event_type in words.POLICYHOLDER_TYPES:
+            return replace(told, invitee=draw_invitee(self._people, project, at, number))
         return told

@@ -12,6 +12,7 @@ from typing import Any
 from kafka_pipeline.simulator import vocabulary as words
 from kafka_pipeline.simulator.happenings import Happening
 from kafka_pipeline.simulator.identity import event_id
+from kafka_pipeline.simulator.invitee import Invitee, snake_case, spell_invitee
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,13 @@ class FeedEvent:
     master_file_name: str | None
     raw_data: dict[str, Any]
     """The decoded payload as it is stored: link-like values have lost their query [SEC-8]."""
+    invitee: Invitee | None = None
+    """Whom the payload names, and when it says that it happened."""
+
+    @property
+    def happened_at(self) -> datetime | None:
+        """When it happened, as the payload says, else when it came; None where it has no time at all."""
+        return (self.invitee and self.invitee.said_at) or self.ingested_at
 
 
 class TimeStyle(Enum):
@@ -77,7 +85,7 @@ def spell(rng: Random, happening: Happening, *, number: int, exact: bool) -> tup
     `number` tells this event from all others (some carry an id of their own made of it). `exact` asks for an
     ingestion time of full precision; events whose order decides something always get one.
     """
-    exact = exact or happening.event_type == words.PROJECT_MFN_ADDED
+    exact = exact or happening.event_type == words.PROJECT_MFN_ADDED or happening.invitee is not None
     styles = EXACT_STYLES if exact else tuple(TimeStyle)
     style = rng.choices(styles, [_WEIGHTS[style] for style in styles])[0]
     written_time, ingested_at = write_time(rng, happening.at, style)
@@ -97,11 +105,14 @@ def spell(rng: Random, happening: Happening, *, number: int, exact: bool) -> tup
         "masterFileName": happening.master_file_name,
     }
     if snake:
-        body = {_snake(name): value for name, value in body.items()}
+        body = {snake_case(name): value for name, value in body.items()}
     body[rng.choice(_SNAKE_TIMES if snake else _CAMEL_TIMES)] = written_time
     given_id = f"evt-{number:08}" if rng.random() < 0.01 else None
     if given_id:
         body["event_id" if snake else "eventId"] = rng.choice((given_id, f" {given_id}\t"))
+    if happening.invitee is not None:
+        joined = happening.event_type == words.POLICYHOLDER_JOINED
+        body |= spell_invitee(Random(number), happening.invitee, joined=joined, snake=snake)
     stored = dict(body)
     if rng.random() < 0.05:
         body["note"] = stored["note"] = "invented \U0001f9ea \u00fcber"
@@ -117,7 +128,7 @@ def spell(rng: Random, happening: Happening, *, number: int, exact: bool) -> tup
         "video_collaboration_id": _text(happening.video_collaboration_id),
         "master_file_name": happening.master_file_name,
     }
-    event = FeedEvent(**facts, event_id=given_id or event_id(**facts), raw_data=stored)
+    event = FeedEvent(**facts, event_id=given_id or event_id(**facts), raw_data=stored, invitee=happening.invitee)
     separators = (",", ":") if rng.random() < 0.9 else (", ", ": ")
     return json.dumps(body, ensure_ascii=rng.random() < 0.5, separators=separators).encode(), event
 
@@ -147,7 +158,3 @@ def _write_id(rng: Random, number: int) -> int | str | float:
 
 def _text(number: int | None) -> str | None:
     return None if number is None else str(number)
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)

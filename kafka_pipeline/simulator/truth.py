@@ -12,7 +12,7 @@ from kafka_pipeline.simulator import vocabulary as words
 from kafka_pipeline.simulator.expectation import DayOf, ExpectedFile, ExpectedTable, JsonText, Key, Matcher, Truth
 from kafka_pipeline.simulator.feed import FeedItem, FeedKind
 from kafka_pipeline.simulator.spelling import FeedEvent
-from kafka_pipeline.simulator.story import AUDIT, Row, Story
+from kafka_pipeline.simulator.story import ASKED, AUDIT, Row, Story
 from kafka_pipeline.simulator.truth_calls import video_collab
 from kafka_pipeline.simulator.truth_forms import external_links, task_templates, tasks
 from kafka_pipeline.simulator.truth_people import contacts, primary_email
@@ -105,9 +105,13 @@ def _projects(story: Story) -> Iterator[Row]:
         project_id = str(project.project_id)
         customer, address = project.customer, project.address
         phone = customer.phones[0] if customer and customer.phones else None
+        name, observed_at = told.get(project_id, (None, None))
+        if project.master_file_name is not None:
+            name, observed_at = project.master_file_name, Matcher.PRESENT
         row: Row = {
             "project_id": project_id,
-            "master_file_name": project.master_file_name or told.get(project_id),
+            "master_file_name": name,
+            "master_file_name_observed_at": observed_at,
             "customer_first_name": customer.first_name if customer else None,
             "customer_last_name": customer.last_name if customer else None,
             "primary_email": primary_email(customer),
@@ -115,15 +119,16 @@ def _projects(story: Story) -> Iterator[Row]:
             "primary_phone_country_code": phone.phone_country_code if phone else None,
             "policyholder_invited_at": story.earliest(words.POLICYHOLDER_INVITED, project_id),
             "policyholder_joined_at": story.earliest(words.POLICYHOLDER_JOINED, project_id),
+            "source_event_id": story.caused_by(words.ROUTED_TYPES, "project_id", project_id),
         }
         row |= {column: getattr(project, column) for column in _FROM_EXPORT}
         row |= {column: getattr(customer, column, None) for column in _FROM_CUSTOMER}
         row |= {column: getattr(address, column, None) for column in _FROM_ADDRESS}
-        yield row | dict.fromkeys(_RESERVED) | AUDIT
+        yield row | dict.fromkeys(_RESERVED) | ASKED
 
 
-def _latest_mfn(events: Iterable[FeedEvent]) -> dict[str, str]:
-    """Return by project the name that the latest event gives, by the event's own time (settled point 2)."""
+def _latest_mfn(events: Iterable[FeedEvent]) -> dict[str, tuple[object, object]]:
+    """Return by project the name that the latest event gives, by the event's own time, and that (settled point 2)."""
     latest: dict[str, tuple[object, str]] = {}
     for event in sorted(events, key=lambda event: str(event.ingested_at)):
         if event.master_file_name is None:
@@ -132,7 +137,7 @@ def _latest_mfn(events: Iterable[FeedEvent]) -> dict[str, str]:
         if event.ingested_at is None or (before and before[0] == event.ingested_at):
             raise ValueError("the feed leaves open which master file name is the latest")
         latest[event.project_id] = (event.ingested_at, event.master_file_name)
-    return {project_id: name for project_id, (_, name) in latest.items()}
+    return {project_id: (name, at) for project_id, (at, name) in latest.items()}
 
 
 def _media(story: Story) -> Iterator[Row]:
@@ -146,8 +151,9 @@ def _media(story: Story) -> Iterator[Row]:
             "file_name": item.name.media_name or Matcher.BLANK,
             "full_download_link": story.stored_link(item),
             "expires_at": None if item.link is LinkForm.NONE else Matcher.PRESENT,
+            "source_event_id": story.caused_by(words.MEDIA_TYPES, "project_id", str(item.project_id)),
         }
-        yield row | {column: getattr(item, column) for column in _FROM_ITEM} | AUDIT
+        yield row | {column: getattr(item, column) for column in _FROM_ITEM} | ASKED
 
 
 def _attachments(story: Story, hashes: Mapping[int, str]) -> Iterator[Row]:
@@ -170,6 +176,7 @@ def _attachments(story: Story, hashes: Mapping[int, str]) -> Iterator[Row]:
             "error_message": None,
             "downloaded_at": Matcher.PRESENT,
             "created_date": DayOf("created_at"),
+            "source_event_id": story.caused_by(words.MEDIA_TYPES, "project_id", str(item.project_id)),
             **AUDIT,
         }
 

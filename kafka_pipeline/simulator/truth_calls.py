@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kafka_pipeline.simulator import vocabulary as words
-from kafka_pipeline.simulator.story import AUDIT, Row, Story
+from kafka_pipeline.simulator.story import ASKED, Row, Story
 
 _AS_SENT = (
     *("email_user_name", "claim_rep_first_name", "claim_rep_last_name", "number_of_videos", "number_of_photos"),
@@ -19,7 +19,7 @@ def video_collab(story: Story) -> Iterator[Row]:
     projects = {project.project_id: project for project in story.projects}
     for call in story.calls:
         call_id = str(call.video_collaboration_id)
-        finished = story.told_of(words.VIDEO_COLLABORATION_COMPLETED, video_collaboration_id=call_id)
+        finished = story.told_of(words.VIDEO_COLLABORATION_COMPLETED, "video_collaboration_id", call_id)
         row: Row = {
             "collaboration_id": call_id,
             "video_collaboration_id": call_id,
@@ -34,5 +34,6 @@ def video_collab(story: Story) -> Iterator[Row]:
             "total_time_seconds": repr(call.total_time_seconds),
             "status": "COMPLETED" if finished else "INVITED",
             "recording_urls": None,
+            "source_event_id": story.caused_by(words.VIDEO_TYPES, "video_collaboration_id", call_id),
         }
-        yield row | {column: getattr(call, column) for column in _AS_SENT} | AUDIT
+        yield row | {column: getattr(call, column) for column in _AS_SENT} | ASKED

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kafka_pipeline.simulator import vocabulary as words
 from kafka_pipeline.simulator.shapes import stp_enabled
-from kafka_pipeline.simulator.story import AUDIT, Row, Story
+from kafka_pipeline.simulator.story import ASKED, Row, Story
 
 _NOT_SAID_OF_TASKS = (
     *("mfn", "cancelled_date", "cancelled_by_resource_id", "date_exported", "stp_started_date"),
@@ -40,8 +41,9 @@ def tasks(story: Story) -> Iterator[Row]:
             "task_url": f"{story.api_origin}/t/{task.assignment_id}",
             "stp_enabled": stp_enabled(task),
             "xactimate_exportable": True,
+            "source_event_id": story.caused_by(words.TASK_TYPES, "task_assignment_id", str(task.assignment_id)),
             **dict.fromkeys(_NOT_SAID_OF_TASKS),
-            **AUDIT,
+            **ASKED,
         }
 
 
@@ -68,8 +70,9 @@ def task_templates(story: Story) -> Iterator[Row]:
             "modified_by": form.modified_by,
             "modified_by_id": str(form.modified_by_id),
             "modified_date": form.modified_date,
+            "source_event_id": story.caused_by(words.TASK_TYPES, "project_id", str(task.project_id)),
             **dict.fromkeys(_NOT_SAID_OF_FORMS),
-            **AUDIT,
+            **ASKED,
         }
 
 
@@ -91,5 +94,6 @@ def external_links(story: Story) -> Iterator[Row]:
             "created_date": None,
             "last_accessed": None,
             "accessed_count": 0,
-            **AUDIT,
+            "source_event_id": story.caused_by(words.TASK_TYPES, "task_assignment_id", str(task.assignment_id)),
+            **ASKED,
         }

@@ -16,7 +16,7 @@ import pytest
 from deltalake import write_deltalake
 
 from kafka_pipeline.simulator.builder import build_world
-from kafka_pipeline.simulator.expectation import DayOf, JsonText, Matcher, Truth
+from kafka_pipeline.simulator.expectation import DayOf, ExpectedTable, JsonText, Matcher, OneOf, Truth
 from kafka_pipeline.simulator.feed import build_feed
 from kafka_pipeline.simulator.settings import SimulatorSettings
 from kafka_pipeline.simulator.simulator import Simulator
@@ -90,11 +90,9 @@ def small_truth() -> Truth:
 def write_lake(root: Path, truth: Truth, change: Callable[[str, list[dict[str, object]]], None]) -> None:
     """Write the lake that the truth describes, each table's rows changed first."""
     for table in truth.tables.values():
-        rows = [{name: _plain(value, row, name) for name, value in row.items()} for row in table.rows.values()]
+        rows = plain_rows(table)
         change(table.name, rows)
-        arrow = pa.Table.from_pylist(rows)
-        fields = [pa.field(f.name, pa.string() if pa.types.is_null(f.type) else f.type) for f in arrow.schema]
-        write_deltalake(str(root / "Tables" / table.name), arrow.cast(pa.schema(fields)))
+        write_table(root, table.name, rows)
     world = build_world(SMALL)
     for item in world.media.values():
         path = root / "Files" / blob_path(item)
@@ -103,12 +101,26 @@ def write_lake(root: Path, truth: Truth, change: Callable[[str, list[dict[str, o
             path.write_bytes(b"".join(item.file().chunks()))
 
 
+def write_table(root: Path, name: str, rows: list[dict[str, object]]) -> None:
+    """Write one table."""
+    arrow = pa.Table.from_pylist(rows)
+    fields = [pa.field(f.name, pa.string() if pa.types.is_null(f.type) else f.type) for f in arrow.schema]
+    write_deltalake(str(root / "Tables" / name), arrow.cast(pa.schema(fields)))
+
+
+def plain_rows(table: ExpectedTable) -> list[dict[str, object]]:
+    """Return rows that are as the table must be."""
+    return [{name: _plain(value, row, name) for name, value in row.items()} for row in table.rows.values()]
+
+
 def _plain(value: object, row: Any, name: str) -> object:
     if isinstance(value, JsonText):
         return json.dumps(value.value)
     if isinstance(value, DayOf):
         moment = row[value.column]
         return moment.date() if isinstance(moment, datetime) else date(NOW.year, NOW.month, NOW.day)
+    if isinstance(value, OneOf):
+        return min(value.values)
     if value is Matcher.PRESENT:
         return NOW
     return None if value is Matcher.BLANK else value
@@ -128,6 +140,18 @@ def make_lake(tmp_path: Path, small_truth: Truth) -> MakeLake:
     def make(change: Callable[[str, list[dict[str, object]]], None] = lambda _name, _rows: None) -> Path:
         write_lake(tmp_path, small_truth, change)
         return tmp_path
+
+    return make
+
+
+@pytest.fixture
+def make_table(tmp_path: Path, small_truth: Truth) -> Callable[..., None]:
+    """Write one table of the small truth, its rows changed first."""
+
+    def make(name: str, change: Callable[[list[dict[str, object]]], None]) -> None:
+        rows = plain_rows(small_truth.tables[name])
+        change(rows)
+        write_table(tmp_path, name, rows)
 
     return make
 

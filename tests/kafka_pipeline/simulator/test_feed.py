@@ -10,11 +10,13 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic.alias_generators import to_camel
 
 from kafka_pipeline.simulator import vocabulary as words
 from kafka_pipeline.simulator.builder import HISTORY, build_world
 from kafka_pipeline.simulator.feed import FeedItem, FeedKind, build_feed
 from kafka_pipeline.simulator.identity import event_id
+from kafka_pipeline.simulator.invitee import snake_case
 from kafka_pipeline.simulator.malformed import MALFORMED, malformed_value
 from kafka_pipeline.simulator.settings import SimulatorSettings
 from kafka_pipeline.simulator.spelling import EXACT_STYLES, TimeStyle, write_time
@@ -135,6 +137,43 @@ def test_a_default_feed_has_every_flaw_and_every_spelling(feed: tuple[FeedItem, 
         *(b".0,", b"+02:00", b"-08:00", b'"mediaId":true', b"?token=INVENTED", b'" PROJECT_FILE_ADDED "'),
     ):
         assert mark in text, mark
+
+
+PERSON = {
+    "email": {"email", "email_address", "invitee_email", "user_email", "policyholder_email"},
+    "first_name": {"first_name", "name"},
+    "last_name": {"last_name"},
+    "phone_number": {"phone", "phone_number"},
+    "phone_country_code": {"phone_country_code"},
+    "said_at": {"invited_at", "joined_at"},
+}
+"""The keys that a person is told by [CON-3], in snake_case."""
+
+
+def test_an_invitation_names_people_in_every_spelling() -> None:
+    """[CON-3] In part of the feed; what is meant is what the bytes say, and the order in time is never open."""
+    asked = SimulatorSettings(projects=60, events=4_000, event_types=tuple(words.POLICYHOLDER_TYPES))
+    feed = build_feed(asked, build_world(asked))
+    invitations = [item for item in feed if item.kind is FeedKind.EVENT and item.event]
+    named = [item for item in invitations if item.event and item.event.invitee]
+    assert 0.3 < len(named) / len(invitations) < 0.5
+    places: set[str] = set()
+    for item in named:
+        body = json.loads(item.value)
+        assert item.event is not None
+        assert item.event.ingested_at is not None
+        inner = {name: body[name] for name in ("policyholder", "contact", "invitee") if name in body}
+        said = {**body, **next(iter(inner.values()), {})}
+        places |= {*(inner or {"top"}), *said}
+        found = {
+            column: next((said[key] for key in said if snake_case(key) in keys and said[key] is not None), None)
+            for column, keys in PERSON.items()
+        }
+        for column, value in found.items():
+            meant = getattr(item.event.invitee, column)
+            assert value == (meant.isoformat() if isinstance(meant, datetime) else meant) or value == str(meant)
+    spelled = {key for keys in PERSON.values() for key in keys}
+    assert {"top", "policyholder", "contact", "invitee"} | spelled | {to_camel(key) for key in spelled} <= places
 
 
 def test_every_type_can_be_asked_for() -> None:

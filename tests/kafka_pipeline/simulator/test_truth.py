@@ -10,8 +10,9 @@ import pytest
 
 from kafka_pipeline.simulator import vocabulary as words
 from kafka_pipeline.simulator.builder import build_world
-from kafka_pipeline.simulator.expectation import DayOf, JsonText, Matcher, Truth, agrees
+from kafka_pipeline.simulator.expectation import DayOf, JsonText, Matcher, OneOf, Truth, agrees
 from kafka_pipeline.simulator.feed import FeedItem, FeedKind, build_feed
+from kafka_pipeline.simulator.invitee import Invitee
 from kafka_pipeline.simulator.settings import SimulatorSettings
 from kafka_pipeline.simulator.spelling import FeedEvent
 from kafka_pipeline.simulator.truth import build_truth
@@ -150,6 +151,53 @@ def test_who_joined_stays_joined_and_the_earliest_times_count(
     assert statuses.get("CLAIM_REP") is None
 
 
+def test_whom_an_invitation_names_is_a_contact_of_his_own(world: World) -> None:
+    """[CON-1, CON-3] As told last, each column by its own time; the policyholder, of whom none told, is as he was."""
+    project = next(project for project in world.projects.values() if project.customer and project.customer.emails)
+    project_id = str(project.project_id)
+    people = [
+        Invitee(email="kim@example.com", first_name="Kim", phone_number="555 0102 001"),
+        Invitee(email="Kim@example.com", first_name="Zo\u00eb", said_at=AT - timedelta(hours=1)),
+    ]
+    kinds = (words.POLICYHOLDER_INVITED, words.POLICYHOLDER_JOINED)
+    events = [
+        _event(kind, project_id, ingested_at=AT + timedelta(days), invitee=person)
+        for days, (kind, person) in enumerate(zip(kinds, people, strict=True))
+    ]
+    truth = _truth(world, _event(words.PROJECT_CREATED, project_id), *reversed(events))
+    rows = truth.tables["claimx_contacts"].rows.values()
+    [guest] = [row for row in rows if str(row["contact_email"]).lower() == "kim@example.com"]
+    assert (guest["first_name"], guest["first_name_observed_at"]) == ("Zo\u00eb", AT + timedelta(1))
+    assert (guest["phone_number"], guest["phone_number_observed_at"]) == ("555 0102 001", AT)
+    assert (guest["invite_status"], guest["is_primary_contact"], guest["last_name"]) == ("JOINED", None, None)
+    assert (guest["last_enriched_at"], guest["source_event_id"]) == (AT + timedelta(1), events[1].event.event_id)  # type: ignore[union-attr]
+    assert {row["invite_status"] for row in rows if row is not guest} == {None}
+    row = truth.tables["claimx_projects"].rows[project_id,]
+    assert (row["policyholder_invited_at"], row["policyholder_joined_at"]) == (AT, AT - timedelta(hours=1))
+
+
+def test_an_invitation_that_names_the_policyholder_fills_what_the_export_leaves_open(world: World) -> None:
+    """The export is read later, so what it says stays: the name, and the spelling of the e-mail."""
+    holder = Customer(
+        first_name="Pat",
+        last_name=None,
+        custom_business_name=None,
+        business_line_type=None,
+        emails=(Email(email_address="pat@example.com", primary=True),),
+        phones=(),
+    )
+    project = replace(next(iter(world.projects.values())), customer=holder, team=())
+    named = Invitee(email="PAT@example.com", first_name="Patricia", phone_number="555 0102 001")
+    events = [
+        _event(words.PROJECT_CREATED, str(project.project_id)),
+        _event(words.POLICYHOLDER_INVITED, str(project.project_id), invitee=named),
+    ]
+    [row] = _truth(World([project]), *events).tables["claimx_contacts"].rows.values()
+    assert (row["contact_email"], row["first_name"], row["phone_number"]) == ("pat@example.com", "Pat", "555 0102 001")
+    assert (row["phone_number_observed_at"], row["first_name_observed_at"]) == (AT, Matcher.PRESENT)
+    assert (row["invite_status"], row["is_primary_contact"]) == ("INVITED", True)
+
+
 @pytest.mark.parametrize(
     ("kinds", "status"),
     [
@@ -243,6 +291,9 @@ def test_links_are_expected_without_query(world: World) -> None:
         (JsonText({"a": [1]}), '{"a": ["1"]}', False),
         (JsonText({"a": [1]}), "no", False),
         (JsonText(None), None, False),
+        (OneOf(frozenset({"a", "b"})), "a", True),
+        (OneOf(frozenset({"a", "b"})), None, False),
+        (OneOf(frozenset({"a", "b"})), "c", False),
         (DayOf("at"), AT.date(), True),
         (DayOf("at"), AT, False),
         (DayOf("at"), (AT + timedelta(1)).date(), False),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from kafka_pipeline.simulator.expectation import Truth
+from kafka_pipeline.claimx.writers.tables import TABLES
+from kafka_pipeline.simulator.expectation import Matcher, Truth
 from kafka_pipeline.simulator.lake import row_times
 from kafka_pipeline.simulator.verifier import DifferenceKind, VerificationReport, verify
 
@@ -94,6 +96,55 @@ def test_a_wrong_column_is_named_and_its_value_is_not(
     report = verify(make_lake(_in(table, lambda rows: rows[0].update({column: value}))), small_truth)
     key = "/".join(str(part) for part in next(iter(small_truth.tables[table].rows)))
     assert (f"{table} {key}: {column} different",) == report.differences
+
+
+COLUMNS = [(spec.name, column) for spec in TABLES.values() for column in spec.names]
+
+
+def _wrong(expected: object, found: object, sample: object) -> object:
+    """Return a value of the column that is not the one that must be there."""
+    if expected is Matcher.PRESENT:
+        return None
+    match sample if found is None else found:
+        case bool() as flag:
+            return not flag
+        case datetime() as moment:
+            return moment + timedelta(microseconds=1)
+        case date() as day:
+            return day + timedelta(days=1)
+        case int() | float() as number:
+            return number + 1
+        case text:
+            return f"{text}!"
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS, ids=[f"{table}.{column}" for table, column in COLUMNS])
+def test_a_wrong_value_is_found_in_every_column_of_every_table(
+    tmp_path: Path, make_table: Callable[..., None], small_truth: Truth, table: str, column: str
+) -> None:
+    """In each of its rows; a wrong key is a row too much and one too few. Reserved columns are no exception."""
+    expected = small_truth.tables[table]
+
+    def spoil(rows: Rows) -> None:
+        sample = next((row[column] for row in rows if row[column] is not None), None)
+        for row, wanted in zip(rows, expected.rows.values(), strict=True):
+            row[column] = _wrong(wanted[column], row[column], sample)
+
+    make_table(table, spoil)
+    report = verify(tmp_path, replace(small_truth, tables={table: expected}, files={}), max_lines=10_000)
+    if column in expected.key_columns:
+        assert _kinds(report) == {table: {"missing": len(expected.rows), "extra": len(expected.rows)}}
+    else:
+        lines = [line for line in report.differences if line.endswith(f": {column} different")]
+        assert len(lines) == len(expected.rows) > 0
+
+
+def test_the_truth_knows_every_column_of_every_table(small_truth: Truth) -> None:
+    """A column that nobody expects anything of would hold anything unnoticed; one that no table has would be none."""
+    for spec in TABLES.values():
+        expected = small_truth.tables[spec.name]
+        assert {frozenset(row) for row in expected.rows.values()} == {frozenset(spec.names)}
+        assert expected.key_columns == spec.keys
 
 
 def test_a_date_that_is_not_its_times_is_found(make_lake: Any, small_truth: Truth) -> None:

@@ -221,7 +221,8 @@ def test_what_a_spoiled_answer_leaves_a_sound_one_repairs(tale: Any, memory: Any
     api.send, sound = spoil, api.send
     assert set(asyncio.run(work(tale.records(items)))) <= {"done", TRANSIENT}
     api.send = sound
-    again = [tale.record("PROJECT_CREATED", project_id) for project_id in {item.event.project_id for item in items}]
+    projects = {item.event.project_id: item.event.event_id for item in items}
+    again = [tale.record("PROJECT_CREATED", project_id, event_id=cause) for project_id, cause in projects.items()]
     assert set(asyncio.run(work([*tale.records(items), *again]))) == {"done"}
     told = tale.differences(items, tables.tables())
     assert [line for line in told if not (line.startswith("claimx_contacts") and line.endswith("extra"))] == []
