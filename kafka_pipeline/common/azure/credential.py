@@ -106,6 +106,7 @@ class CurrentCredential:
             return self._obtain()
         if now >= held.renew_at and self._renewing.acquire(blocking=False):
             self._start(self._renew)
+            held = self._held or held
         return held.credential
 
     def refused(self) -> None:

@@ -54,7 +54,12 @@ _PERSONAL: Final = frozenset(
 _FIRST: Final = ("timestamp", "level", "logger", "event")
 """What every line begins with."""
 
-_QUIET: Final = {"aiohttp.access": logging.WARNING, "asyncio": logging.WARNING}
+_QUIET: Final = {
+    "aiohttp.access": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "azure": logging.CRITICAL,  # tells each failed sign-in in the words of Entra ID; `common/azure` tells it in ours
+    "msal": logging.CRITICAL,
+}
 """Loggers of libraries that would tell about every request or callback."""
 
 
