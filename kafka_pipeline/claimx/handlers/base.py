@@ -151,6 +151,9 @@ def _one_each(tasks: Sequence[ClaimXEnrichmentTask], results: list[HandlerResult
 
 def _failed(tasks: Sequence[ClaimXEnrichmentTask], error: Exception) -> list[HandlerResult]:
     failure = Failed.of(error)
+    if failure.unavailable is not None:  # nothing failed, and in an outage this is said again and again
+        log.info("events_wait", reason=failure.reason, events=len(tasks))
+        return [HandlerResult(task=task, failed=failure) for task in tasks]
     level = "error" if failure.category is Category.UNKNOWN else "warning"
     for task in tasks:
         getattr(log, level)(

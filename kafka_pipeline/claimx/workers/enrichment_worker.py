@@ -145,6 +145,8 @@ class ClaimXEnrichmentWorker:
             if isinstance(answer, Failed)
         }
         self._known_projects.add(project_id for project_id in unknown if project_id not in failed)
+        if waiting := [project_id for project_id, failure in failed.items() if failure.unavailable is not None]:
+            _log.info("projects_wait", projects=len(waiting), reason=failed[waiting[0]].reason)
         return failed
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -205,6 +207,8 @@ async def _read_project(task: ClaimXEnrichmentTask, api: ClaimXApi) -> Rows | Fa
         return await read_project(api, task)
     except Exception as error:  # noqa: BLE001 - one project never fails the events of another [HND-1, HND-10]
         failure = Failed.of(error)
+        if failure.unavailable is not None:
+            return failure  # nothing failed: its events wait
         level = "error" if failure.category is Category.UNKNOWN else "warning"
         getattr(_log, level)(
             "project_not_fetched",
