@@ -45,7 +45,7 @@ from kafka_pipeline.claimx.api import Answer, ClaimXApi, ClaimXApiSettings, NotF
 from kafka_pipeline.claimx.api_errors import NOT_FOUND, ClaimXApiError
 from kafka_pipeline.claimx.api_exchange import ApiExchange, Guard
 from kafka_pipeline.claimx.api_health import ApiHealth, may_be_the_credential
-from kafka_pipeline.claimx.api_metrics import API_CALLS_SAVED
+from kafka_pipeline.claimx.api_metrics import API_CALLS_SAVED, API_SECOND_OPINIONS
 from kafka_pipeline.claimx.api_pace import MAX_HONOURED_S
 from kafka_pipeline.claimx.api_request import (
     MEDIA_ENDPOINT,
@@ -291,6 +291,8 @@ class ClaimXApiClient:
         asked = self._answered.other_than(request)
 
         async def ask(flight: Flight) -> bool:
-            return await self._exchange.is_answered(asked, flight, guard)
+            is_answered = await self._exchange.is_answered(asked, flight, guard)
+            API_SECOND_OPINIONS.labels("answered" if is_answered else "unanswered").inc()
+            return is_answered
 
         return await self._opinions.get(asked.path, ask, as_of=as_of)
