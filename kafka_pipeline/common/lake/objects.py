@@ -20,13 +20,13 @@ from kafka_pipeline.common.lake.faults import storage_failure
 from kafka_pipeline.common.lake.identity import StoreCredential
 from kafka_pipeline.common.lake.incoming import Incoming, incoming_of
 from kafka_pipeline.common.lake.location import RETRIES, RETRY_SECONDS, LakeLocation, unwritable
-from kafka_pipeline.common.lake.upload import Upload
+from kafka_pipeline.common.lake.upload import PART_BYTES, Upload
 
 if TYPE_CHECKING:
     from obstore.store import RetryConfig
 
-CHUNK_BYTES = 8 * 1024 * 1024
-"""Bytes per uploaded part. A block blob has at most 50,000 blocks: larger than 400 GB no file may be."""
+CHUNK_BYTES = PART_BYTES
+"""Bytes per uploaded part."""
 
 CONCURRENT_PARTS = 4
 """Parts of one file in flight: with CHUNK_BYTES the memory of one upload (I9)."""

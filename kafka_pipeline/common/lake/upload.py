@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from obstore import AsyncWritableFile
 
 PART_BYTES: Final = 4 * 1024 * 1024
-"""Bytes per part. A block blob has at most 50,000 blocks: larger than 200 GB no streamed file may be."""
+"""Bytes per part. A block blob has at most 50,000 blocks: larger than 200 GB no file may be."""
 
 PARTS_IN_FLIGHT: Final = 2
 """With PART_BYTES, and one part being filled, the memory of one file on its way (I9): many of them stream at once."""
