@@ -31,6 +31,7 @@ PURE_CORE = [
     "kafka_pipeline.common.lake.merge",
     "kafka_pipeline.common.lake.rules",
     "kafka_pipeline.common.lake.sql",
+    "kafka_pipeline.common.messaging.carried",
     "kafka_pipeline.common.messaging.record",
     "kafka_pipeline.common.observability.redaction",
     "kafka_pipeline.common.resilience.aimd",

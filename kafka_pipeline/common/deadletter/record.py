@@ -12,7 +12,8 @@
 | dlq-value-omitted | if no broker takes the value | its size in bytes; the record still stands at its original place |
 | dlq-replays | if it was replayed | how often; a replay counts one up |
 | dlq-edited-from | if it was edited | topic, partition and offset of the dead letter with the value before the change |
-| traceparent | if received | as received |
+| traceparent, tracestate | if received | as received; with tracing on, of the attempt that failed |
+| origin-at | if known | when the record that all began with came into Kafka |
 
 A record that went through retry topics brings its first failure and its first coordinates along as `retry-*` headers
 [RTY-3]; they win over those of the copy that failed last. A replayed record brings what `CARRIED` names. All functions
@@ -27,6 +28,7 @@ from typing import Final, TypeAlias
 
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.messaging import Headers, Message, Record
+from kafka_pipeline.common.messaging.carried import ORIGIN_AT, TRACEPARENT, TRACESTATE
 from kafka_pipeline.common.observability.redaction import ERROR_TEXT_LIMIT, redact, shortened
 from kafka_pipeline.common.runtime.outcomes import Dead, Retry
 
@@ -44,9 +46,8 @@ ORIGINAL_KEY: Final = "dlq-original-key"
 VALUE_OMITTED: Final = "dlq-value-omitted"
 REPLAYS: Final = "dlq-replays"
 EDITED_FROM: Final = "dlq-edited-from"
-TRACEPARENT: Final = "traceparent"
 
-CARRIED: Final = (REPLAYS, EDITED_FROM, TRACEPARENT)
+CARRIED: Final = (REPLAYS, EDITED_FROM, TRACEPARENT, TRACESTATE, ORIGIN_AT)
 """Headers that a record keeps on every way it takes through its stage: retry topics, dead letters, replays."""
 
 RETRY_FIRST_FAILED_AT: Final = "retry-first-failed-at"

@@ -8,7 +8,7 @@
 | retry-first-error-class, retry-first-error-text | the first failure |
 | retry-first-failed-at, retry-last-failed-at | ISO-8601, UTC |
 | retry-original-topic, -partition, -offset, -key | where it stood first, in the main topic |
-| dlq-replays, dlq-edited-from, traceparent | as received, if any |
+| dlq-replays, dlq-edited-from, traceparent, tracestate, origin-at | as received, if any |
 
 Its value is what the record became: one attempt more, perhaps a fresher link. All functions are pure.
 """

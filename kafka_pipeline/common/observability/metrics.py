@@ -26,8 +26,11 @@ __all__ = [
     "CATALOGUE",
     "COMMITS",
     "DEAD_LETTERS",
+    "EVENT_LATENCY",
     "FLOOD_STOPS",
+    "LAG",
     "OTHER",
+    "PARTITIONS_ASSIGNED",
     "PARTITIONS_PAUSED",
     "PRODUCE_FAILURES",
     "RECORDS_BUCKETS",
@@ -38,6 +41,7 @@ __all__ = [
     "RETRIES_SCHEDULED",
     "RETRY_LATENESS",
     "SECONDS_BUCKETS",
+    "SINCE_TURN",
     "WAITS",
     "MetricConflictError",
     "MetricKind",
@@ -53,6 +57,34 @@ RECORDS_PROCESSED: Final = counter(
     labels=("worker", "outcome"),
     meaning="Records that came to an outcome: success or the worker's own word for it, skipped, retry, dead_letter.",
     remedy="A rate of zero while there is lag: look at breaker_state, partitions_paused and the worker's errors.",
+)
+LAG: Final = gauge(
+    "lag_seconds",
+    labels=("worker", "topic"),
+    meaning="Age of the oldest record that the worker was given and has not finished, from its Kafka timestamp, or from"
+    " when it was due if it is a retry; 0 if there is none. Known when asked, also if the loop hangs.",
+    remedy="Growing: records_waiting says what is down. Nothing waits: the worker is too slow, add workers, up to one"
+    " for each partition.",
+)
+EVENT_LATENCY: Final = histogram(
+    "event_latency_seconds",
+    labels=("worker",),
+    meaning="Seconds from the arrival of an event in Kafka until what a worker makes of it is durable: its row, its"
+    " facts, its file. Retries, waits and replays are in it.",
+    remedy="lag_seconds shows the stage that takes the time; a long tail alone is retries.",
+    buckets=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0),
+)
+PARTITIONS_ASSIGNED: Final = gauge(
+    "partitions_assigned",
+    labels=("worker",),
+    meaning="Partitions that the group gave this worker, retry topics included.",
+    remedy="0 for long: more workers than partitions, or it cannot join its group; look at its log.",
+)
+SINCE_TURN: Final = gauge(
+    "loop_turn_age_seconds",
+    labels=("worker",),
+    meaning="Seconds since the loop of the worker last turned; an outage of a dependency does not stop it.",
+    remedy="Above 60: the loop hangs and liveness fails. Not restarted? Restart it; nothing is lost.",
 )
 BATCH_RECORDS: Final = histogram(
     "batch_records",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 import structlog
@@ -16,11 +17,13 @@ import structlog
 from kafka_pipeline.common.clock import Clock
 from kafka_pipeline.common.failures import PipelineError, UnavailableError
 from kafka_pipeline.common.messaging import Record, TopicPartition
+from kafka_pipeline.common.messaging.carried import origin_ms
 from kafka_pipeline.common.observability import metrics
+from kafka_pipeline.common.observability.tracing import NO_TRACER, Tracer
 from kafka_pipeline.common.runtime.batching import Batcher, Delivery
 from kafka_pipeline.common.runtime.flight import Flight, InFlight
 from kafka_pipeline.common.runtime.offsets import OffsetTracker
-from kafka_pipeline.common.runtime.outbox import RETRIED, Outbox, Settled, position
+from kafka_pipeline.common.runtime.outbox import RETRIED, WAITS, Describe, Outbox, Settled, Settlement, position
 from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Wait
 from kafka_pipeline.common.runtime.processor import Processor, failure_outcome
 
@@ -45,8 +48,10 @@ class Batches:
         max_in_flight_records: int,
         on_progress: Callable[[], None],
         clock: Clock,
+        tracer: Tracer = NO_TRACER,
+        describe: Describe = position,
     ) -> None:
-        """`on_progress` is called whenever something ended or went on."""
+        """`on_progress` is called whenever something ended or went on; `describe` names a record in log lines."""
         self._processor = processor
         self._outbox = outbox
         self._batcher = batcher
@@ -54,11 +59,14 @@ class Batches:
         self._max_in_flight_records = max_in_flight_records
         self._on_progress = on_progress
         self._clock = clock
+        self._tracer = tracer
+        self._describe = describe
         self._in_flight = InFlight()
         self._leaving: frozenset[TopicPartition] = frozenset()
         self._stopping = False
         self._reasons: frozenset[str] = frozenset()
         self.defect: BaseException | None = None
+        self._latency = metrics.EVENT_LATENCY.labels(worker=processor.name)
         self._log = structlog.get_logger(__name__).bind(worker=processor.name)
 
     @property
@@ -120,12 +128,14 @@ class Batches:
             tries += 1
             batch = list(flight.left)
             records = [delivery.record for delivery in batch]
-            outcomes = await self._outcomes(records)
-            settlements = await self._outbox.settle(records, outcomes, tries=tries)
+            with self._tracer.batch(self._processor.name, self._processor.group, records) as trace:
+                outcomes = await self._outcomes(trace.records)
+                settlements = await self._outbox.settle(trace.records, outcomes, tries=tries)
+                trace.ended([one.label if isinstance(one, Settled) else WAITS for one in settlements])
             settled = [(each, one) for each, one in zip(batch, settlements, strict=True) if isinstance(one, Settled)]
             await self._clean_up([settlement for _, settlement in settled])
             self._finish(flight, settled)
-            self._count(settled, self._clock.monotonic() - started_s)
+            self._count(trace.records, settlements, self._clock.monotonic() - started_s)
             waits = [settlement for settlement in settlements if isinstance(settlement, Wait)]
             if waits:
                 await self._hold(flight, waits)
@@ -197,7 +207,7 @@ class Batches:
                 self._log.warning("batch_taken_apart", records=len(records), error=type(error).__name__)
                 return [(await self._outcomes([record]))[0] for record in records]
             if not isinstance(error, PipelineError):
-                self._log.exception("record_failed_unforeseen", **position(records[0]))
+                self._log.exception("record_failed_unforeseen", **self._describe(records[0]))
             return [failure_outcome(error)]
         return outcomes
 
@@ -209,16 +219,26 @@ class Batches:
                 except (OSError, PipelineError) as error:  # what stays behind is found by the next cleaning
                     self._log.warning("cleanup_failed", error=type(error).__name__)
 
-    def _count(self, settled: Sequence[tuple[Delivery, Settled]], seconds: float) -> None:
-        for delivery, (outcome, label) in settled:
-            metrics.RECORDS_PROCESSED.labels(worker=self._processor.name, outcome=label).inc()
-            if isinstance(outcome, Retry | Dead):
+    def _count(self, records: Sequence[Record], settlements: Sequence[Settlement], seconds: float) -> None:
+        labels = Counter(one.label for one in settlements if isinstance(one, Settled))
+        for label, count in labels.items():
+            metrics.RECORDS_PROCESSED.labels(worker=self._processor.name, outcome=label).inc(count)
+        if labels:
+            metrics.BATCH_RECORDS.labels(worker=self._processor.name).observe(labels.total())
+            metrics.BATCH_SECONDS.labels(worker=self._processor.name).observe(seconds)
+        now_s = self._clock.now().timestamp()
+        for record, settlement in zip(records, settlements, strict=True):
+            if isinstance(settlement, Wait):
+                continue
+            outcome, label = settlement
+            if isinstance(outcome, Done):
+                began_ms = origin_ms(record)
+                if began_ms is not None:
+                    self._latency.observe(max(0.0, now_s - began_ms / 1000))
+            elif isinstance(outcome, Retry | Dead):
                 reason = outcome.reason or (outcome.category.value if isinstance(outcome, Retry) else "")
                 event = "record_retried_later" if label == RETRIED else "record_set_aside"
-                self._log.warning(event, **position(delivery.record), reason=reason)
-        if settled:
-            metrics.BATCH_RECORDS.labels(worker=self._processor.name).observe(len(settled))
-            metrics.BATCH_SECONDS.labels(worker=self._processor.name).observe(seconds)
+                self._log.warning(event, **self._describe(record), reason=reason)
 
     # -- partitions that leave, and the end ------------------------------------------------------------------------
 

@@ -35,12 +35,14 @@ import structlog
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.messaging import CommitError, Consumer, FencedError, Producer, Record, TopicPartition
 from kafka_pipeline.common.observability import metrics
+from kafka_pipeline.common.observability.tracing import NO_TRACER, Tracer
 from kafka_pipeline.common.resilience.flood import FloodGuard
 from kafka_pipeline.common.runtime.batches import Batches
 from kafka_pipeline.common.runtime.batching import Batcher, Delivery
 from kafka_pipeline.common.runtime.delays import Delays, due_at_ms
+from kafka_pipeline.common.runtime.gauges import telling
 from kafka_pipeline.common.runtime.offsets import OffsetTracker
-from kafka_pipeline.common.runtime.outbox import Outbox
+from kafka_pipeline.common.runtime.outbox import Describe, Outbox, position
 from kafka_pipeline.common.runtime.processor import FailureRouter, Processor
 from kafka_pipeline.common.runtime.settings import LoopSettings
 
@@ -77,7 +79,10 @@ class WorkerLoop:
         delayed_topics: Collection[str] = (),
         settings: LoopSettings | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        tracer: Tracer = NO_TRACER,
+        describe: Describe = position,
     ) -> None:
+        """`describe` says what to call a record in a log line."""
         self._processor = processor
         self._consumer = consumer
         self._settings = settings or LoopSettings()
@@ -108,8 +113,11 @@ class WorkerLoop:
             max_in_flight_records=self._settings.max_in_flight_records,
             on_progress=self._look_for_room,
             clock=clock,
+            tracer=tracer,
+            describe=describe,
         )
         self._paused: frozenset[TopicPartition] = frozenset()
+        self._told_pauses: dict[str, int] = {}
         self._closed = False
         self._room_again = asyncio.Event()
         self._last_commit_s = self._last_turn_s = clock.monotonic()
@@ -123,13 +131,21 @@ class WorkerLoop:
         """
         metrics.RECORDS_IN_FLIGHT.labels(worker=self.name).set(0)
         self._log.info("worker_started", group=self._processor.group, topics=self._topics)
-        try:
-            await self._consumer.subscribe(self._topics, self)
-            while not stop.is_set() and self._batches.defect is None:
-                await self._turn()
-        finally:
-            await self._drain()
-            self._log.info("worker_stopped")
+        with telling(
+            self.name,
+            self._topics,
+            oldest_ms=self._offsets.oldest_ms,
+            since_turn_s=lambda: self.since_turn_s,
+            assigned=lambda: len(self._consumer.assignment()),
+            clock=self._clock,
+        ):
+            try:
+                await self._consumer.subscribe(self._topics, self)
+                while not stop.is_set() and self._batches.defect is None:
+                    await self._turn()
+            finally:
+                await self._drain()
+                self._log.info("worker_stopped")
         if self._batches.defect is not None:
             raise self._batches.defect
 
@@ -198,12 +214,15 @@ class WorkerLoop:
         if again:
             await self._consumer.resume(again)
         self._paused = wanted
-        cause = ("unavailable" if self._batches.unavailable else "full") if self._closed else ""
-        for each in ("full", "unavailable"):
-            metrics.PARTITIONS_PAUSED.labels(worker=self.name, cause=each).set(
-                len(wanted - delayed) if each == cause else 0
-            )
-        metrics.PARTITIONS_PAUSED.labels(worker=self.name, cause="delayed").set(len(delayed))
+        self._tell_pauses(len(wanted - delayed), len(delayed))
+
+    def _tell_pauses(self, held: int, delayed: int) -> None:
+        cause = "unavailable" if self._batches.unavailable else "full"
+        pauses = {"full": 0, "unavailable": 0, cause: held, "delayed": delayed}
+        if pauses != self._told_pauses:
+            self._told_pauses = pauses
+            for each, partitions in pauses.items():
+                metrics.PARTITIONS_PAUSED.labels(worker=self.name, cause=each).set(partitions)
 
     def _fill(self) -> float:
         """Return how full the loop is, 1.0 being as much as it may hold: of records, of bytes, of finished offsets.
@@ -249,7 +268,8 @@ class WorkerLoop:
     def _begin(self, records: Iterable[Record]) -> list[Delivery]:
         deliveries = []
         for record in records:
-            generation = self._offsets.begin(record.topic_partition, record.offset)
+            since_ms = due_at_ms(record) if record.topic in self._delayed_topics else record.timestamp_ms
+            generation = self._offsets.begin(record.topic_partition, record.offset, since_ms)
             if generation is None:  # delivered twice by a rebalance; the first copy is still being worked on
                 metrics.REDELIVERIES.labels(worker=self.name).inc()
                 continue

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from kafka_pipeline.common.messaging import TopicPartition
+from kafka_pipeline.common.messaging.record import NO_TIMESTAMP
 
 
 @dataclass(slots=True)
@@ -23,6 +24,8 @@ class _Partition:
     generation: int
     delivered: deque[int] = field(default_factory=deque)
     """Offsets begun and not yet passed by the prefix, ascending."""
+    since_ms: deque[int] = field(default_factory=deque)
+    """Since when each of them could have been worked on, Unix milliseconds."""
     unfinished: set[int] = field(default_factory=set)
     next_offset: int | None = None
     """One past the finished prefix; None until something finished."""
@@ -40,7 +43,7 @@ class OffsetTracker:
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._generation = 0
 
-    def begin(self, partition: TopicPartition, offset: int) -> int | None:
+    def begin(self, partition: TopicPartition, offset: int, since_ms: int = NO_TIMESTAMP) -> int | None:
         """Note a delivered record. Return its generation, or None if it is already being worked on.
 
         An offset below what was seen before, and not in flight, means that the log was cut or rewound: the partition
@@ -56,6 +59,7 @@ class OffsetTracker:
         ):
             state = self._start(partition)
         state.delivered.append(offset)
+        state.since_ms.append(since_ms)
         state.unfinished.add(offset)
         return state.generation
 
@@ -67,6 +71,7 @@ class OffsetTracker:
         state.unfinished.discard(offset)
         while state.delivered and state.delivered[0] not in state.unfinished:
             state.next_offset = state.delivered.popleft() + 1
+            state.since_ms.popleft()
 
     def committable(self, partitions: Collection[TopicPartition] | None = None) -> dict[TopicPartition, int]:
         """Return the offsets that may be committed and are not yet, for these partitions or for all."""
@@ -93,6 +98,15 @@ class OffsetTracker:
         """Tell whether the partition is still ours by that assignment."""
         state = self._partitions.get(partition)
         return state is not None and state.generation == generation
+
+    def oldest_ms(self, topic: str) -> int | None:
+        """Return since when the oldest unfinished record of a topic waits, Unix milliseconds; None if none does.
+
+        The head of each partition is unfinished, and the oldest but for clocks that disagree.
+        """
+        heads = [state.since_ms[0] for at, state in self._partitions.items() if at.topic == topic and state.since_ms]
+        known = [head for head in heads if head != NO_TIMESTAMP]
+        return min(known, default=None)
 
     def longest(self) -> int:
         """Return how many records of one partition are remembered at most, finished ones behind an unfinished too."""

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import structlog
 
 from kafka_pipeline.common.clock import Clock
 from kafka_pipeline.common.messaging import Message, MessageTooLargeError, ProduceError, Producer, Record
+from kafka_pipeline.common.messaging.carried import handed_on
 from kafka_pipeline.common.observability import metrics
+from kafka_pipeline.common.observability.tracing import trace_id_of
 from kafka_pipeline.common.resilience.flood import FloodGuard
 from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Skip, Wait
 from kafka_pipeline.common.runtime.processor import FailureRouter, SetAside, TryAgain
 
-TRACEPARENT: Final = "traceparent"
 SKIPPED: Final = "skipped"
 RETRIED: Final = "retry"
 SET_ASIDE: Final = "dead_letter"
 """Outcomes as metrics name them, beside those that workers choose for `Done`."""
+
+WAITS: Final = "waits"
+"""What traces call a record that stays for now."""
 
 FLOOD: Final = "dead_letter_flood"
 """What a worker waits for that would set most of its records aside: a person."""
@@ -37,6 +40,9 @@ class Settled(NamedTuple):
 
 Settlement: TypeAlias = Settled | Wait
 """A record is through, or it stays."""
+
+Describe: TypeAlias = Callable[[Record], Mapping[str, object]]
+"""Returns what to call a record in a log line: its place, and ids if they are known. Never personal data."""
 
 _Plan: TypeAlias = tuple[Settlement, Sequence[Message]]
 
@@ -88,7 +94,7 @@ class Outbox:
             case Skip():
                 return Settled(outcome=outcome, label=SKIPPED), ()
             case Done():
-                return Settled(outcome=outcome, label=outcome.label), _traced(outcome.messages, record)
+                return Settled(outcome=outcome, label=outcome.label), handed_on(outcome.messages, record)
             case Retry() | Dead():
                 return self._failed(record, outcome, tries)
 
@@ -100,7 +106,7 @@ class Outbox:
                 settled = Settled(outcome=outcome, label=RETRIED)
             case SetAside(messages=messages):
                 settled = Settled(outcome=outcome, label=SET_ASIDE)
-        return settled, _traced((*outcome.messages, *messages), record)
+        return settled, handed_on((*outcome.messages, *messages), record)
 
     def _admits(self, plans: Sequence[_Plan]) -> bool:
         was_tripped = self._flood.tripped
@@ -128,7 +134,7 @@ class Outbox:
             await self._send(messages)
         except MessageTooLargeError:  # not even its dead letter: keep all but the value, or the worker would never pass
             self._log.error("dead_letter_without_value", **position(record), size_bytes=len(record.value or b""))
-            await self._send(_traced(self._failures.route_without_value(record, dead), record))
+            await self._send(handed_on(self._failures.route_without_value(record, dead), record))
 
     async def _send(self, messages: Sequence[Message]) -> None:
         pause_s = self._first_pause_s
@@ -155,22 +161,11 @@ _FLOODED: Final = Wait(reason=FLOOD, until=_until_restarted)
 
 
 def position(record: Record) -> dict[str, object]:
-    """Return where a record stands, for a log line."""
-    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    """Return where a record stands, for a log line, and its trace if it has one."""
+    place: dict[str, object] = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    trace_id = trace_id_of(record)
+    return place if trace_id is None else {**place, "trace_id": trace_id}
 
 
 def _is_dead(plan: _Plan) -> bool:
     return isinstance(plan[0], Settled) and plan[0].label == SET_ASIDE
-
-
-def _traced(messages: Sequence[Message], record: Record) -> Sequence[Message]:
-    """Carry the consumed record's trace context to what follows from it [TOP-3]."""
-    traceparent = record.header(TRACEPARENT)
-    if traceparent is None:
-        return messages
-    return [
-        message
-        if any(name == TRACEPARENT for name, _ in message.headers)
-        else replace(message, headers=(*message.headers, (TRACEPARENT, traceparent)))
-        for message in messages
-    ]

@@ -118,6 +118,33 @@ def test_the_committable_offset_is_the_longest_finished_prefix(gaps: list[int], 
     assert tracker.unfinished() == len(offsets) - len(finished)
 
 
+@given(
+    since_ms=st.lists(st.integers(0, 10**12), min_size=1, max_size=30),
+    order=st.randoms(use_true_random=False),
+    upto=st.floats(0, 1),
+)
+@settings(deadline=None)
+def test_the_oldest_unfinished_record_is_the_head_of_some_partition(
+    since_ms: list[int], order: object, upto: float
+) -> None:
+    """Lag is the age of the first record that is not finished, whatever finished behind it; other topics have theirs."""
+    tracker = OffsetTracker()
+    times = sorted(since_ms)
+    generations = [tracker.begin(A, offset, at_ms) for offset, at_ms in enumerate(times)]
+    tracker.begin(B, 0, -1)
+    shuffled = list(range(len(times)))
+    order.shuffle(shuffled)  # type: ignore[attr-defined]
+    finished = set(shuffled[: int(len(times) * upto)])
+    for offset in finished:
+        generation = generations[offset]
+        assert generation is not None
+        tracker.finish(A, offset, generation)
+    assert tracker.oldest_ms("a") == min((times[each] for each in shuffled if each not in finished), default=None)
+    assert tracker.oldest_ms("b") is None  # it has no time
+    tracker.drop([A])
+    assert tracker.oldest_ms("a") is None
+
+
 class TrackerMachine(RuleBasedStateMachine):
     """Deliveries, finishes, commits, drops and re-deliveries in any order against a model that keeps everything."""
 
