@@ -64,6 +64,7 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Script:
 class FileServer:
     """Runs a script for each path; counts what was asked."""
 
+    answer = staticmethod(answer)
     scripts: dict[str, Script] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
     port: int = 0
@@ -243,13 +244,19 @@ class Bench:
         return DeltaTable(path).to_pyarrow_table().to_pylist() if DeltaTable.is_deltatable(path) else []
 
 
-@pytest_asyncio.fixture(params=["cached", "direct"])
-async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    """Give the bench of each mode."""
+@pytest_asyncio.fixture
+async def file_server() -> AsyncIterator[FileServer]:
+    """Give the file server."""
     server = FileServer()
     await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest_asyncio.fixture(params=["cached", "direct"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path, file_server: FileServer) -> AsyncIterator[Bench]:
+    """Give the bench of each mode."""
     async with AsyncExitStack() as stack:
-        made = Bench(tmp_path, request.param, server, stack)
+        made = Bench(tmp_path, request.param, file_server, stack)
         await made.open()
         yield made
-    await server.stop()

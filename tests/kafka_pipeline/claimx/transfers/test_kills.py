@@ -49,7 +49,7 @@ class Storage:
         for start in range(0, len(body), 1 << 18):
             await response.write(body[start : start + (1 << 18)])
             self.sending.set()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.003)
         return response
 
 
