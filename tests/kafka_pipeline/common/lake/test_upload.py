@@ -79,6 +79,32 @@ async def test_a_discarded_file_leaves_nothing(objects: ObjectStore, location: L
         await upload.write(PIECE)
 
 
+@pytest.mark.azurite
+@pytest.mark.parametrize("pieces", [0, 1, PIECES])
+async def test_on_azure_too_a_streamed_file_is_seen_whole_or_not_at_all(
+    azurite_location: LakeLocation, pieces: int
+) -> None:
+    """One blob in one call, or blocks that nobody sees before the last call; what is discarded was never there."""
+    objects = ObjectStore.at(azurite_location)
+    for ends_well in (False, True):
+        upload = objects.upload(NAME)
+        await upload.open()
+        for _ in range(pieces):
+            await upload.write(PIECE)
+        assert await objects.head(NAME) is None
+        await (upload.finish() if ends_well else upload.discard())
+        await upload.discard()
+    stored = await obstore.get_async(objects._store, NAME)
+    assert bytes(await stored.bytes_async()) == PIECE * pieces
+    again = objects.upload(NAME)
+    await again.open()
+    await again.write(b"shorter")
+    await again.restart()
+    await again.write(b"short")
+    await again.finish()
+    assert await objects.head(NAME) == len(b"short")
+
+
 @given(runs=st.lists(st.lists(st.binary(max_size=50), max_size=4), min_size=1, max_size=4))
 @settings(max_examples=25, deadline=None)
 def test_only_what_came_after_the_last_restart_counts(
