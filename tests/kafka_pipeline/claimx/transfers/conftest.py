@@ -143,6 +143,8 @@ class Bench:
     def __init__(self, folder: Path, mode: str, server: FileServer, stack: AsyncExitStack) -> None:
         self.mode = mode
         self.server = server
+        self.pairs = {server.pair}
+        """Where files may come from."""
         self.api = Listing()
         self.topics = Topics.from_config(PipelineConfig())
         self.location = LakeLocation.parse(folder / "lake")
@@ -164,9 +166,9 @@ class Bench:
     async def worker(self, *, circuit: CircuitSettings | None = None, **limits: Any) -> ClaimXDownloadWorker:
         """Return a downloader; limits of the download policy by name, with time-outs for tests."""
         short = {"total_timeout_s": 20.0, "read_timeout_s": 5.0, "connect_timeout_s": 5.0}
-        policy = DownloadPolicy(private_hosts=frozenset({self.server.pair}), **cast("Any", short | limits))
+        policy = DownloadPolicy(private_hosts=frozenset(self.pairs), **cast("Any", short | limits))
         downloader = await self._stack.enter_async_context(Downloader(policy))
-        fetcher = Fetcher(downloader, HostGates([self.server.pair], circuit or CircuitSettings()))
+        fetcher = Fetcher(downloader, HostGates(self.pairs, circuit or CircuitSettings()))
         return ClaimXDownloadWorker(
             topics=self.topics,
             transfer=self._transfer(fetcher),
