@@ -250,10 +250,10 @@ class PipelineConfig(BaseSettings):
         1_800, description="Longest time an answer about a project is kept, in seconds [HND-2]."
     )
     claimx_breaker_failure_threshold: Annotated[int, Field(ge=1, le=1_000)] = Field(
-        5, description="Failures in a row after which API calls stop for a while [CBR-1]."
+        5, description="Failures in a row after which calls of the API, or of one file host, stop for a while [CBR-1]."
     )
     claimx_breaker_reset_seconds: Seconds = Field(
-        60, description="How long API calls stop before one is tried again, in seconds [CBR-2]."
+        60, description="How long such calls stop before one is tried again, in seconds [CBR-2]."
     )
 
     # Files
@@ -271,7 +271,9 @@ class PipelineConfig(BaseSettings):
     claimx_store_signed_links: bool = Field(
         False, description="Keep the signed query of links in tables; signed links are credentials [SEC-8]."
     )
-    download_concurrency: Annotated[int, Field(ge=1, le=1_000)] = Field(32, description="Files fetched at once.")
+    download_concurrency: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        32, description="Files fetched at once; each takes some 12 MiB of memory at most (I9)."
+    )
     upload_concurrency: Annotated[int, Field(ge=1, le=1_000)] = Field(
         16, description="Files written to the lake at once."
     )
