@@ -19,8 +19,11 @@ STANDARD_INPUT = "-"
 
 
 def from_file(name: str) -> bytes:
-    """Return what a file holds, or standard input for `-`. Raises OSError."""
-    content = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
+    """Return what a file holds, or standard input for `-`. Raises RefusedError where it cannot be read."""
+    try:
+        content = sys.stdin.buffer.read() if name == STANDARD_INPUT else Path(name).read_bytes()
+    except OSError as error:
+        raise RefusedError(f"{name} cannot be read: {error.strerror}") from None
     return content.strip()
 
 

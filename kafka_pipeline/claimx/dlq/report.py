@@ -28,7 +28,7 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 AGES = {Age.HOUR: "< 1 h", Age.DAY: "< 1 d", Age.WEEK: "< 7 d", Age.OLDER: "older"}
 
-QUARANTINED = "came back too often and are quarantined: only replay --force sends them"
+QUARANTINED = "quarantined, having come back too often: sent only by replay --force"
 
 LEFT = {
     Verdict.QUARANTINED.value: QUARANTINED,
@@ -73,7 +73,7 @@ def print_counted(rows: Sequence[Row], now: datetime) -> None:
         ]
     )
     if quarantined := sum(row["quarantined"] for row in rows):
-        typer.echo(f"{quarantined} of these {QUARANTINED}")
+        typer.echo(f"{quarantined} {QUARANTINED}")
 
 
 def inspected(found: Iterable[Found], *, reveal: bool) -> list[Row]:
