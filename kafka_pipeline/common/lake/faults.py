@@ -29,6 +29,35 @@ _STATUS = re.compile(r"status(?: code)?\W{0,12}(?:\x1b\[\d+m)?\W{0,12}([1-5]\d\d
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _OS_ERROR = re.compile(r"os error (\d{1,3})\)")
 _NETWORK = ("error sending request", "connection", "timed out", "timeout", "dns error", "error decoding response body")
+_CAUSES = (
+    ("dns error", "the host name is not known"),
+    ("certificate", "the certificate is not trusted"),
+    ("connection refused", "nobody listens there"),
+    ("unreachable", "the network does not lead there"),
+    ("timed out", "no answer in time"),
+    ("timeout", "no answer in time"),
+    ("tunnel", "the proxy refuses"),
+    ("error sending request", "the connection failed"),
+)
+"""What a failed connection says of itself, and what it means; the first that fits."""
+
+_SERVICE_CODES = {
+    "ContainerNotFound": "there is no such container or workspace",
+    "ContainerBeingDeleted": "the container is being deleted",
+    "ResourceNotFound": "there is no such account, or it is another one's endpoint",
+    "AuthorizationFailure": "the key or SAS is wrong, or the network is not allowed in",
+    "AuthenticationFailed": "the key, SAS or token is wrong or has expired",
+    "InvalidAuthenticationInfo": "the key, SAS or token is none that the service knows",
+    "AuthorizationPermissionMismatch": "the credential is right, its role is not",
+    "AuthorizationProtocolMismatch": "the SAS is for another protocol",
+    "AccountIsDisabled": "the storage account is disabled",
+    "ServerBusy": "the storage is too busy",
+}
+"""Error codes of Azure Storage whose names do not say enough."""
+
+_LAKE_IS_GONE = frozenset({"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled", "ResourceNotFound"})
+"""Codes of a 404 or 409 that are no fault of the rows: whoever waits finds the lake again when it is put right."""
+
 _NOT_THE_STORE = ("failed validation check", "schema error", "cannot cast", "can't cast", "cast error", "invariant")
 
 _CREDENTIAL = re.compile(r"lake credential \[(\w+)\]: ([^\n]{1,300}?)(?: \[end\])")
@@ -77,9 +106,20 @@ def _facts(error: Exception) -> str:
         facts.append(f"HTTP {status}")
     if code := _CODE.search(str(error)):
         facts.append(code.group(1))
+        if meaning := _SERVICE_CODES.get(code.group(1)):
+            facts.append(meaning)
+    elif status is None and (cause := _cause(error)):
+        facts.append(cause)
     if (number := _errno(error)) is not None:
         facts.append(os.strerror(number))
     return ", ".join(facts)
+
+
+def _cause(error: Exception) -> str | None:
+    text = str(error).lower()
+    if not any(word in text for word in _NETWORK):
+        return None
+    return next((meaning for word, meaning in _CAUSES if word in text), None)
 
 
 def _errno(error: Exception) -> int | None:
@@ -91,6 +131,9 @@ def _errno(error: Exception) -> int | None:
 
 def _category(error: Exception) -> Category:  # noqa: PLR0911 - a table of cases reads best as one
     status = http_status(error)
+    code = _CODE.search(str(error))
+    if code and code.group(1) in _LAKE_IS_GONE:
+        return Category.TRANSIENT
     if status in _AUTH_STATUS or isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
         return Category.AUTH
     if status is not None and (status in _TRANSIENT_STATUS or status >= 500):

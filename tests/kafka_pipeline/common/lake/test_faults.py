@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError, SchemaMismatchError
 
+from kafka_pipeline.common.azure.credential import Credential, CredentialForm, CurrentCredential
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.lake.delta import DeltaStore
 from kafka_pipeline.common.lake.faults import is_conflict, storage_failure
@@ -19,6 +21,38 @@ from kafka_pipeline.common.lake.objects import ObjectStore, check_writable
 from kafka_pipeline.common.lake.tables import TableSpec
 
 SECRET = "sig=CANARY"
+
+
+class _Forgetful(http.server.BaseHTTPRequestHandler):
+    """A storage that takes everything, and whose listings from a name on are empty: OneLake in the spring of 2026."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_PUT(self) -> None:
+        """Take it."""
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        self._answer(201, b"")
+
+    def do_POST(self) -> None:
+        """Forget it, as a batch of one."""
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        part = "Content-Type: application/http\r\nContent-ID: 0\r\n\r\nHTTP/1.1 202 Accepted\r\n\r\n"
+        self._answer(202, f"--b\r\n{part}\r\n--b--\r\n".encode(), "multipart/mixed; boundary=b")
+
+    def do_GET(self) -> None:
+        """List nothing."""
+        self._answer(200, b"<EnumerationResults><Prefix/><Blobs/><NextMarker/></EnumerationResults>")
+
+    def _answer(self, status: int, body: bytes, kind: str = "application/xml") -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("etag", '"x"')
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Say nothing."""
 
 
 class _Azure(http.server.BaseHTTPRequestHandler):
@@ -42,24 +76,39 @@ class _Azure(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@contextmanager
+def _lake_on(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[LakeLocation]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield LakeLocation.parse(
+            "az://lake/root",
+            options={
+                "azure_storage_account_name": "devstoreaccount1",
+                "azure_storage_account_key": "Zm9v",
+                "azure_endpoint": f"http://127.0.0.1:{server.server_port}/devstoreaccount1",
+            },
+            client={"allow_http": "true"},
+        )
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 @pytest.fixture
 def azure() -> Iterator[LakeLocation]:
     """Return a lake on a storage account that answers with `_Azure.status`."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Azure)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield LakeLocation.parse(
-        "az://lake/root",
-        options={
-            "azure_storage_account_name": "devstoreaccount1",
-            "azure_storage_account_key": "Zm9v",
-            "azure_endpoint": f"http://127.0.0.1:{server.server_port}/devstoreaccount1",
-        },
-        client={"allow_http": "true"},
-    )
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with _lake_on(_Azure) as lake:
+        yield lake
+
+
+async def test_a_storage_that_does_not_list_from_a_name_is_told_at_the_start() -> None:
+    """Tables on it would never see a new version: every commit would collide for ever."""
+    with _lake_on(_Forgetful) as lake, pytest.raises(PipelineError, match=r"startFrom.*by their ids") as caught:
+        await check_writable(lake)
+    assert caught.value.category is Category.PERMANENT
 
 
 @pytest.mark.parametrize(
@@ -101,12 +150,52 @@ async def test_a_refused_credential_says_what_to_check(azure: LakeLocation) -> N
     assert e.value.category is Category.AUTH
 
 
+def _elsewhere(lake: LakeLocation, root: str, **options: str) -> LakeLocation:
+    return LakeLocation.parse(root, options={**lake.options, **options}, client=lake.client, credential=lake.credential)
+
+
+def _with_key(lake: LakeLocation, key: str) -> LakeLocation:
+    wrong = Credential(form=CredentialForm.ACCOUNT_KEY, secret=key)
+    return LakeLocation.parse(
+        lake.root, options=lake.options, client=lake.client, credential=CurrentCredential(lambda: wrong)
+    )
+
+
+@pytest.mark.azurite
+async def test_what_is_wrong_with_a_lake_is_one_sentence_with_a_remedy(azurite_location: LakeLocation) -> None:
+    """The mistakes that everybody makes once, as a real storage answers them; no key is told."""
+    lake = azurite_location
+    account = str(lake.options["account_name"])
+    endpoint = lake.options["endpoint"]
+    for wrong, says, category in [
+        (_with_key(lake, "d3Jvbmc="), "the key or SAS is wrong", Category.AUTH),
+        (_elsewhere(lake, "az://nowhere/x"), "there is no such container or workspace", Category.TRANSIENT),
+        (
+            _elsewhere(lake, lake.root, account_name="other", endpoint=endpoint.replace(account, "other")),
+            "there is no such account",
+            Category.TRANSIENT,
+        ),
+        (_elsewhere(lake, lake.root, endpoint="http://127.0.0.1:1/x"), "nobody listens there", Category.TRANSIENT),
+        (
+            _elsewhere(lake, lake.root, endpoint="https://storage.invalid/x"),
+            "the host name is not known",
+            Category.TRANSIENT,
+        ),
+    ]:
+        with pytest.raises(PipelineError, match=rf"the lake at .* cannot be written \(.*{says}.*\): check ") as caught:
+            await check_writable(wrong)
+        assert caught.value.category is category
+        assert "\n" not in caught.value.text
+        assert "d3Jvbmc" not in caught.value.text
+
+
 @pytest.mark.parametrize(
     ("error", "category"),
     [
         (DeltaError("Server returned non-2xx status code: 503 Service Unavailable: x"), Category.TRANSIENT),
         (DeltaError("Server returned non-2xx status code: 429 Too Many Requests"), Category.TRANSIENT),
         (OSError("error sending request"), Category.TRANSIENT),
+        (DeltaError("status code: 404 Not Found <Code>ContainerNotFound</Code>"), Category.TRANSIENT),
         (OSError(28, "No space left on device"), Category.TRANSIENT),
         (DeltaError("Unable to write (os error 28)"), Category.TRANSIENT),
         (DeltaError("operation timed out"), Category.TRANSIENT),
