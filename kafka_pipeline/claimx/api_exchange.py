@@ -21,6 +21,7 @@ from kafka_pipeline.claimx.single_flight import Flight
 from kafka_pipeline.common.clock import Clock, Sleep
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.http.retry_after import retry_after_seconds
+from kafka_pipeline.common.observability.tracing import span
 from kafka_pipeline.common.resilience.limiter import (
     AdaptiveLimiter,
     Answered,
@@ -111,7 +112,8 @@ class ApiExchange:
         outcome = "cancelled"
         failure: ClaimXApiError | None = None
         try:
-            result = await self._exchange(request)
+            with span(f"{request.method} {request.endpoint}", **request.ids):
+                result = await self._exchange(request)
             outcome = "success"
         except ClaimXApiError as error:
             failure = error

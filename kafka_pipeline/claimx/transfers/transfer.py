@@ -10,11 +10,13 @@ from typing import Protocol
 from kafka_pipeline.claimx.links import host_of, is_expired
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
-from kafka_pipeline.common.http.download import Downloader
+from kafka_pipeline.common.http import metrics
+from kafka_pipeline.common.http.download import Downloaded, Downloader
 from kafka_pipeline.common.http.errors import DownloadError, Fault
 from kafka_pipeline.common.http.guard import Credential
 from kafka_pipeline.common.http.hosts import HostGates
 from kafka_pipeline.common.http.sinks import Sink
+from kafka_pipeline.common.observability.tracing import span
 from kafka_pipeline.common.runtime.outcomes import Done
 
 
@@ -62,6 +64,18 @@ class Fetcher:
         if is_expired(task.expires_at, now=self._clock.now(), margin=timedelta()):
             raise DownloadError(Fault.EXPIRED, host=host_of(task.download_url), detail="not asked")
         async with self._gates.passing(task.download_url, file_id=task.media_id):
+            with span("download", **{"server.address": host_of(task.download_url) or "unknown"}):
+                downloaded = await self._measured(task, sink, room)
+        return Arrived(
+            size_bytes=downloaded.bytes_downloaded,
+            sha256=downloaded.sha256,
+            content_type=downloaded.content_type,
+            at=self._clock.now(),
+        )
+
+    async def _measured(self, task: ClaimXDownloadTask, sink: Sink, room: Callable[[int], bool] | None) -> Downloaded:
+        started_s, result = self._clock.monotonic(), "cancelled"
+        try:
             downloaded = await self._downloader.stream(
                 task.download_url,
                 sink,
@@ -69,9 +83,12 @@ class Fetcher:
                 credential=self._credential,
                 room=room,
             )
-        return Arrived(
-            size_bytes=downloaded.bytes_downloaded,
-            sha256=downloaded.sha256,
-            content_type=downloaded.content_type,
-            at=self._clock.now(),
-        )
+        except DownloadError as error:
+            result = error.fault.value
+            raise
+        else:
+            result = "success"
+            metrics.DOWNLOAD_SECONDS.observe(self._clock.monotonic() - started_s)
+            return downloaded
+        finally:
+            metrics.DOWNLOADS.labels(result).inc()

@@ -26,7 +26,7 @@ from typing import Final, Self
 import structlog
 
 from kafka_pipeline.common.failures import Category, PipelineError
-from kafka_pipeline.common.http import partial
+from kafka_pipeline.common.http import metrics, partial
 from kafka_pipeline.common.http.edges import on_disk
 from kafka_pipeline.common.http.errors import DownloadError
 
@@ -126,6 +126,10 @@ class FileCache:
         await on_disk(self.root.mkdir, parents=True, exist_ok=True)
         cleaned = await on_disk(_remove, self.root, None)
         await self.look()
+        metrics.CACHE_LIMIT.set(self._max_bytes)
+        metrics.CACHE_USED.set_function(lambda: self.used_bytes)
+        metrics.CACHE_WAITING.set_function(lambda: len(self._waiting))
+        metrics.CACHE_UNWRITABLE.set_function(lambda: not self.writable)
         return cleaned
 
     async def look(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -85,7 +86,8 @@ class GroupCommitter(Generic[T]):
             self._queued += len(items)
         self._arm()
         if self._runner is None or self._runner.done():
-            self._runner = asyncio.create_task(self._run(), name="group-committer")
+            # In a context of its own: it works for many callers, and is in nobody's trace.
+            self._runner = asyncio.create_task(self._run(), name="group-committer", context=Context())
         await share.done
 
     async def drain(self) -> None:

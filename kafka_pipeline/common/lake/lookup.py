@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextvars import Context
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -30,7 +31,8 @@ class GroupedLookup(Generic[K, V]):
         if future is None:
             future = self._waiting[key] = asyncio.get_running_loop().create_future()
         if self._reader is None or self._reader.done():
-            self._reader = asyncio.create_task(self._read(), name="grouped-lookup")
+            # In a context of its own: it reads for many callers, and is in nobody's trace.
+            self._reader = asyncio.create_task(self._read(), name="grouped-lookup", context=Context())
         return await asyncio.shield(future)
 
     async def _read(self) -> None:

@@ -2,55 +2,63 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from typing import Final
 
-SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-ROWS = (1, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000, 25_000)
+from kafka_pipeline.common.observability.metrics import counter, gauge, histogram
 
-MERGE_SECONDS = Histogram(
+MERGE_SECONDS: Final = histogram(
     "lake_merge_seconds",
-    "Time of one durable write to a table, with reload and reruns. Growing: compact the table (claimx-maintain).",
-    ["table"],
-    buckets=SECONDS,
+    labels=("table",),
+    meaning="Seconds of one durable write to a table, with reload and reruns.",
+    remedy="Growing: compact the table (claimx-maintain). High with lake_conflicts_total: too many writers of it.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
-ROWS_WRITTEN = Counter(
-    "lake_rows_written",
-    "Rows inserted or updated. Flat while events arrive: see lake_unavailable, then the worker's own metrics.",
-    ["table"],
+ROWS_WRITTEN: Final = counter(
+    "lake_rows_written_total",
+    labels=("table",),
+    meaning="Rows inserted or updated.",
+    remedy="Flat while events arrive: see lake_unavailable, then the worker's own metrics.",
 )
-ROWS_KNOWN = Counter(
-    "lake_rows_known",
-    "Rows that an append found in the table already (redelivery, replay). Harmless; steady growth means redelivery.",
-    ["table"],
+ROWS_KNOWN: Final = counter(
+    "lake_rows_known_total",
+    labels=("table",),
+    meaning="Rows that an append found in the table already, after a redelivery or a replay.",
+    remedy="Harmless. Steady growth means redelivery: look at commits_total.",
 )
-CONFLICTS = Counter(
-    "lake_conflicts",
-    "Merges rerun because another writer was faster. Many: run fewer writers of this table or flush less often.",
-    ["table"],
+CONFLICTS: Final = counter(
+    "lake_conflicts_total",
+    labels=("table",),
+    meaning="Merges rerun because another writer was faster.",
+    remedy="Many: run fewer writers of this table, or raise delta_flush_seconds.",
 )
-FILES_SKIPPED = Counter(
-    "lake_files_skipped",
-    "Files an upsert left unread thanks to key ranges. Low against lake_files_scanned: compact the table in key order.",
-    ["table"],
+FILES_SKIPPED: Final = counter(
+    "lake_files_skipped_total",
+    labels=("table",),
+    meaning="Files that upserts left unread thanks to key ranges.",
+    remedy="Low against lake_files_scanned_total: compact the table in key order (claimx-maintain).",
 )
-FILES_SCANNED = Counter(
-    "lake_files_scanned",
-    "Files an upsert had to read. High for small batches: compact the table in key order.",
-    ["table"],
+FILES_SCANNED: Final = counter(
+    "lake_files_scanned_total",
+    labels=("table",),
+    meaning="Files that upserts had to read.",
+    remedy="High for small batches: compact the table in key order (claimx-maintain).",
 )
-FLUSH_ROWS = Histogram(
+FLUSH_ROWS: Final = histogram(
     "lake_flush_rows",
-    "Rows per flush. Always near 1 under load: raise delta_flush_seconds; always at the limit: raise delta_flush_rows.",
-    ["table"],
-    buckets=ROWS,
+    labels=("table",),
+    meaning="Rows per flush.",
+    remedy="Near 1 under load: raise delta_flush_seconds. At the limit: raise delta_flush_rows.",
+    buckets=(1.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0, 25_000.0),
 )
-UNAVAILABLE = Gauge(
+UNAVAILABLE: Final = gauge(
     "lake_unavailable",
-    "1 while writes to the table fail and are repeated. Check the storage account, the network and the credential.",
-    ["table"],
+    labels=("table",),
+    meaning="1 while writes to the table fail and are repeated.",
+    remedy="Check the storage account, the network and the credential; nothing is lost meanwhile.",
 )
-RETRIES = Counter(
-    "lake_retries",
-    "Flushes repeated because the lake could not be reached. Growing: see lake_unavailable.",
-    ["table"],
+RETRIES: Final = counter(
+    "lake_retries_total",
+    labels=("table",),
+    meaning="Flushes and reads repeated because the lake could not be reached, or other writers kept winning.",
+    remedy="Growing: see lake_unavailable, then lake_conflicts_total.",
 )

@@ -21,6 +21,7 @@ from kafka_pipeline.common.lake.merge import Key
 from kafka_pipeline.common.lake.rules import Row
 from kafka_pipeline.common.lake.sql import Value
 from kafka_pipeline.common.lake.tables import TableSpec
+from kafka_pipeline.common.observability.tracing import span
 
 _log = structlog.get_logger(__name__)
 
@@ -89,7 +90,8 @@ class TableWriter(Generic[T]):
 
     async def write(self, rows: Sequence[T]) -> None:
         """Return when the rows are durable; raises PipelineError, permanent or unknown."""
-        await self._committer.write(rows)
+        with span("lake write", table=self._table, rows=len(rows)):
+            await self._committer.write(rows)
 
     async def drain(self) -> None:
         """Flush now what waits."""
@@ -194,7 +196,8 @@ class LakeWriter:
         failures = unforeseen = 0
         while True:
             try:
-                return await self._in_thread(lambda: self._store.existing(spec, keys, columns))
+                with span("lake read", table=spec.name, keys=len(keys)):
+                    return await self._in_thread(lambda: self._store.existing(spec, keys, columns))
             except PipelineError as error:
                 failures += 1
                 # A file that is gone may be a snapshot that was vacuumed: the next look takes a fresh one.

@@ -127,7 +127,7 @@ def test_the_committable_offset_is_the_longest_finished_prefix(gaps: list[int], 
 def test_the_oldest_unfinished_record_is_the_head_of_some_partition(
     since_ms: list[int], order: object, upto: float
 ) -> None:
-    """Lag is the age of the first record that is not finished, whatever finished behind it; other topics have theirs."""
+    """Lag is the age of the first record that is not finished, whatever finished behind it; topics differ."""
     tracker = OffsetTracker()
     times = sorted(since_ms)
     generations = [tracker.begin(A, offset, at_ms) for offset, at_ms in enumerate(times)]
