@@ -51,12 +51,17 @@ _SERVICE_CODES = {
     "AuthorizationPermissionMismatch": "the credential is right, its role is not",
     "AuthorizationProtocolMismatch": "the SAS is for another protocol",
     "AccountIsDisabled": "the storage account is disabled",
+    "InvalidBlockList": "another upload of the same file was complete first",
     "ServerBusy": "the storage is too busy",
 }
 """Error codes of Azure Storage whose names do not say enough."""
 
-_LAKE_IS_GONE = frozenset({"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled", "ResourceNotFound"})
-"""Codes of a 404 or 409 that are no fault of the rows: whoever waits finds the lake again when it is put right."""
+_NOT_OUR_DOING = frozenset({
+    "ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled", "ResourceNotFound",
+    "InvalidBlockList", "InvalidBlobOrBlock",
+})  # fmt: skip
+"""Codes whose status would be permanent, and which pass: the lake is gone and will be put right; two uploads of one
+file overlapped, and the one that was complete first took the other's parts away."""
 
 _NOT_THE_STORE = ("failed validation check", "schema error", "cannot cast", "can't cast", "cast error", "invariant")
 
@@ -132,7 +137,7 @@ def _errno(error: Exception) -> int | None:
 def _category(error: Exception) -> Category:  # noqa: PLR0911 - a table of cases reads best as one
     status = http_status(error)
     code = _CODE.search(str(error))
-    if code and code.group(1) in _LAKE_IS_GONE:
+    if code and code.group(1) in _NOT_OUR_DOING:
         return Category.TRANSIENT
     if status in _AUTH_STATUS or isinstance(error, (PermissionDeniedError, UnauthenticatedError)):
         return Category.AUTH
