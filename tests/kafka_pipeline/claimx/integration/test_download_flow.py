@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from kafka_pipeline.claimx.schemas.results import ClaimXUploadResult, ResultStat
 from kafka_pipeline.claimx.schemas.tasks import ClaimXCachedDownload, ClaimXDownloadTask
 from kafka_pipeline.claimx.topics import DeadLetterKind
 from kafka_pipeline.common.messaging import Message
+from kafka_pipeline.simulator.verifier import verify
 from kafka_pipeline.simulator.world import LinkForm, MediaItem, World
 
 FILES = (WorkerKind.DOWNLOADER, WorkerKind.UPLOADER, WorkerKind.RESULT_PROCESSOR)
@@ -198,6 +200,22 @@ async def test_direct_mode_needs_no_cache_and_no_uploader(site: Any, new_task: N
     async with site.working(WorkerKind.RESULT_PROCESSOR):
         await site.drained(site.topics.downloads_results)
     assert {row["status"] for row in site.rows("claimx_attachments")} == {"completed"}
+
+
+async def test_a_whole_feed_in_direct_mode_ends_as_the_truth_says(embedded_site: Any) -> None:
+    """Every row and every file, with no uploader and no cache."""
+    site = embedded_site
+    workers = [kind for kind in WorkerKind if kind is not WorkerKind.UPLOADER]
+    async with site.working(*workers, transfer_mode="direct"):
+        await site.producer.send(
+            [Message(topic=site.topics.events, key=item.key, value=item.value) for item in site.simulator.feed()]
+        )
+        for topic in site.topics.work:
+            await site.drained(topic)
+    report = await asyncio.to_thread(verify, site.lake, site.simulator.truth())
+    assert report.differences == ()
+    assert report.files.found > 0
+    assert not site.config.cache_location.exists()
 
 
 async def test_a_change_to_direct_mode_loses_no_file_on_its_way(embedded_site: Any, new_task: NewTask) -> None:
