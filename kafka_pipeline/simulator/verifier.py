@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 from kafka_pipeline.simulator.expectation import ExpectedFile, ExpectedTable, Key, Truth, agrees
-from kafka_pipeline.simulator.lake import Table, file_sha256, stored_files
+from kafka_pipeline.simulator.lake import Lake, StoredFile, Table, stored_files
 
 FILES = "Files"
 """Stands in a difference where otherwise the table's name does."""
@@ -85,8 +84,8 @@ class VerificationReport:
         return sum(sum(part.differences.values()) for part in (*self.tables.values(), self.files))
 
 
-def verify(lake_root: Path, truth: Truth, *, max_lines: int = 50) -> VerificationReport:
-    """Compare the lake at `lake_root` (with `Tables` and `Files` below it) with the truth.
+def verify(lake: Lake, truth: Truth, *, max_lines: int = 50) -> VerificationReport:
+    """Compare a lake (with `Tables` and `Files` below it) with the truth.
 
     Blocks while it reads; rows are read in batches and files in pieces. Raises what deltalake raises for a table that
     cannot be read.
@@ -95,14 +94,14 @@ def verify(lake_root: Path, truth: Truth, *, max_lines: int = 50) -> Verificatio
     tables = {}
     for expected in truth.tables.values():
         found: Counter[Key] = Counter()
-        kinds = _collect(_table_differences(Table(lake_root, expected.name), expected, found), lines, max_lines)
+        kinds = _collect(_table_differences(Table(lake, expected.name), expected, found), lines, max_lines)
         tables[expected.name] = Comparison(expected=len(expected.rows), found=found.total(), differences=kinds)
-    stored = stored_files(lake_root)
+    stored = stored_files(lake)
     kinds = _collect(_file_differences(stored, truth.files), lines, max_lines)
     return VerificationReport(
         tables=tables,
         files=Comparison(expected=len(truth.files), found=len(stored), differences=kinds),
-        file_bytes=sum(path.stat().st_size for path in stored.values()),
+        file_bytes=sum(file.size_bytes for file in stored.values()),
         differences=tuple(lines),
     )
 
@@ -144,14 +143,14 @@ def _row_differences(row: Mapping[str, object], expected: ExpectedTable, key: Ke
             yield Difference(kind=DifferenceKind.DIFFERENT, where=expected.name, key=_joined(key), column=name)
 
 
-def _file_differences(stored: Mapping[str, Path], expected: Mapping[str, ExpectedFile]) -> Iterator[Difference]:
+def _file_differences(stored: Mapping[str, StoredFile], expected: Mapping[str, ExpectedFile]) -> Iterator[Difference]:
     for path, file in stored.items():
         wanted = expected.get(path)
         if wanted is None:
             yield Difference(kind=DifferenceKind.EXTRA, where=FILES, key=_shown(path))
-        elif file.stat().st_size != wanted.size_bytes:
+        elif file.size_bytes != wanted.size_bytes:
             yield Difference(kind=DifferenceKind.DIFFERENT, where=FILES, key=_shown(path), column="size")
-        elif file_sha256(file) != wanted.sha256:
+        elif file.sha256() != wanted.sha256:
             yield Difference(kind=DifferenceKind.DIFFERENT, where=FILES, key=_shown(path), column="bytes")
     for path in expected:
         if path not in stored:
