@@ -274,6 +274,9 @@ class PipelineConfig(BaseSettings):
     download_concurrency: Annotated[int, Field(ge=1, le=1_000)] = Field(
         32, description="Files fetched at once; each takes some 12 MiB of memory at most (I9)."
     )
+    download_concurrency_per_host: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        32, description="Files fetched at once from one host, of download_concurrency in all."
+    )
     upload_concurrency: Annotated[int, Field(ge=1, le=1_000)] = Field(
         16, description="Files written to the lake at once."
     )
@@ -301,6 +304,10 @@ class PipelineConfig(BaseSettings):
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Lower] = Field(
         "info", description="Least weight of what is logged."
+    )
+    tracing: Annotated[Literal["off", "otlp"], Lower] = Field(
+        "off",
+        description="Whether each event's way is traced; otlp sends spans where OpenTelemetry's OTEL_* variables say.",
     )
     health_port: Annotated[int, Field(ge=0, le=65_535)] = Field(
         0, description="Port for liveness, readiness and metrics; 0 is off."

@@ -81,7 +81,6 @@ class FileWorkers:
         )
 
     async def _transfer(self, fetcher: Fetcher, writer: EntityTableWriter) -> Transfer:
-        concurrency = self._config.download_concurrency
         if self._config.transfer_mode == "direct":
             return DirectTransfer(
                 topic=self._topics.downloads_results,
@@ -89,11 +88,10 @@ class FileWorkers:
                 files=ObjectStore.at(self._location),
                 writer=writer,
                 patience=self._patience,
-                concurrency=concurrency,
                 clock=self._clock,
             )
         cache = await self._shared_cache()
-        return CacheTransfer(topic=self._topics.downloads_cached, fetcher=fetcher, cache=cache, concurrency=concurrency)
+        return CacheTransfer(topic=self._topics.downloads_cached, fetcher=fetcher, cache=cache)
 
     async def _fetcher(self) -> Fetcher:
         config = self._config
@@ -117,10 +115,11 @@ class FileWorkers:
                 reset_s=config.claimx_breaker_reset_seconds,
                 probe_lease_s=config.claimx_download_timeout_seconds + _LEASE_BEYOND_TIMEOUT_S,
             ),
+            places=config.download_concurrency_per_host,
             clock=self._clock,
         )
         opened = await self._stack.enter_async_context(downloader)
-        return Fetcher(opened, gates, credential=credential, clock=self._clock)
+        return Fetcher(opened, gates, concurrency=config.download_concurrency, credential=credential, clock=self._clock)
 
     def _credential(self) -> Credential:
         """Return the API token for the origin of the API alone (settled point 19)."""

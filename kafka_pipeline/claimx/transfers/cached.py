@@ -27,19 +27,16 @@ _log = structlog.get_logger(__name__)
 
 
 class CacheTransfer:
-    """Downloads files into the cache, so many at once. The cache is bounded: a download waits for room.
+    """Downloads files into the cache. The cache is bounded: a download waits for room.
 
     A disk that takes nothing is waited for: it is no fault of the file, and readiness tells of it [7.3].
     """
 
-    def __init__(
-        self, *, topic: str, fetcher: Fetcher, cache: FileCache, concurrency: int, sleep: Sleep = asyncio.sleep
-    ) -> None:
+    def __init__(self, *, topic: str, fetcher: Fetcher, cache: FileCache, sleep: Sleep = asyncio.sleep) -> None:
         """`topic` is where the uploader takes its tasks from."""
         self._topic = topic
         self._fetcher = fetcher
         self._cache = cache
-        self._transfers = asyncio.Semaphore(concurrency)
         self._sleep = sleep
 
     async def bring(self, task: ClaimXDownloadTask) -> Done:
@@ -63,7 +60,7 @@ class CacheTransfer:
         """Download once there is room; where the server told the size too late, begin again with enough of it."""
         needed_bytes, pause_s = 0, _FIRST_PAUSE_S
         while True:
-            async with self._transfers:
+            async with self._fetcher.turn(task):
                 with await self._cache.reserve(needed_bytes) as room:
                     try:
                         arrived = await self._fetcher.fetch(task, FileSink(path), room=room.try_grow)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 
 from kafka_pipeline.claimx import monitoring
@@ -34,7 +32,6 @@ class DirectTransfer:
         files: ObjectStore,
         writer: EntityTableWriter,
         patience: LakePatience,
-        concurrency: int,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """`topic` is where results go."""
@@ -43,12 +40,11 @@ class DirectTransfer:
         self._files = files
         self._writer = writer
         self._patience = patience
-        self._transfers = asyncio.Semaphore(concurrency)
         self._clock = clock
 
     async def bring(self, task: ClaimXDownloadTask) -> Done:
         """Return the result message once the file is in the lake and in its inventory."""
-        async with self._transfers:
+        async with self._fetcher.turn(task):
             arrived = await self._fetcher.fetch(task, self._files.upload(task.blob_path))
         self._patience.stored()
         # Outside the bound: the wait for the commit is the longest step, and the commit wants company.

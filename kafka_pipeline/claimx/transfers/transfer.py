@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -46,13 +48,21 @@ class Fetcher:
         downloader: Downloader,
         gates: HostGates,
         *,
+        concurrency: int,
         credential: Credential | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._downloader = downloader
         self._gates = gates
+        self._places = asyncio.Semaphore(concurrency)
         self._credential = credential
         self._clock = clock
+
+    @asynccontextmanager
+    async def turn(self, task: ClaimXDownloadTask) -> AsyncIterator[None]:
+        """Wait for a place, and hold it: first among the files of the host, so that its queue keeps no others out."""
+        async with self._gates.place(task.download_url), self._places:
+            yield
 
     async def fetch(
         self, task: ClaimXDownloadTask, sink: Sink, *, room: Callable[[int], bool] | None = None

@@ -2,6 +2,7 @@
 
     N different files of one host fail in a row ─▶ its files wait; one probe per reset time ─▶ an answer: all go on
     a host asks for a pause (Retry-After)       ─▶ its files wait until then, 60 s at most
+    more files of one host than it is to bear   ─▶ the others wait for a place
 
 A host is the one that a link names: whatever it redirects to is counted as a part of it. Whoever is kept waiting gets
 an UnavailableError with `alone` set: files of other hosts go on. The fault that opens a circuit is told as one too,
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Final
 
@@ -47,20 +48,25 @@ class HostGates:
         hosts: Iterable[str],
         settings: CircuitSettings,
         *,
+        places: int,
         clock: Clock = SYSTEM_CLOCK,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
+        """`places` is how many files of one host may be on their way at once."""
         self._gates = {
-            host.lower(): _Gate(f"download_host_{number}", settings, clock=clock, sleep=sleep)
+            host.lower(): _Gate(f"download_host_{number}", settings, places=places, clock=clock, sleep=sleep)
             for number, host in enumerate(dict.fromkeys(hosts), start=1)
         }
+
+    def place(self, url: str) -> AbstractAsyncContextManager[None]:
+        """Return the context that waits for a place among the files of that host, and holds it."""
+        gate, _ = self._gate(url)
+        return nullcontext() if gate is None else gate.places
 
     @asynccontextmanager
     async def passing(self, url: str, *, file_id: str) -> AsyncIterator[None]:
         """Enter with a download of one file. Raises UnavailableError, on entry or in place of the host's own fault."""
-        link = parse_link(url)
-        host = None if isinstance(link, Refused) else link.origin.host
-        gate = None if isinstance(link, Refused) else self._gate(link.origin.host, link.origin.port)
+        gate, host = self._gate(url)
         if gate is None:
             yield
             return
@@ -72,15 +78,21 @@ class HostGates:
             if was_closed and not gate.breaker.closed:
                 _log.warning("download_host_unavailable", host=host, breaker=gate.breaker.name)
 
-    def _gate(self, host: str, port: int) -> _Gate | None:
+    def _gate(self, url: str) -> tuple[_Gate | None, str]:
+        """Return the gate of a link's host, if it is one of ours, and the host's name."""
+        link = parse_link(url)
+        if isinstance(link, Refused):
+            return None, ""
+        host = link.origin.host
         shown = f"[{host}]" if ":" in host else host
-        return self._gates.get(f"{shown}:{port}") or self._gates.get(host)
+        return self._gates.get(f"{shown}:{link.origin.port}") or self._gates.get(host), host
 
 
 class _Gate:
-    """One host: its circuit, the files that failed since it last answered, and the pause that it asked for."""
+    """One host: its places, its circuit, the files that failed since it last answered, the pause that it asked for."""
 
-    def __init__(self, name: str, settings: CircuitSettings, *, clock: Clock, sleep: Sleep) -> None:
+    def __init__(self, name: str, settings: CircuitSettings, *, places: int, clock: Clock, sleep: Sleep) -> None:
+        self.places = asyncio.Semaphore(places)
         self.breaker = CircuitBreaker(
             name, settings, judge=self._judge, reason=UNAVAILABLE, alone=True, clock=clock, sleep=sleep
         )

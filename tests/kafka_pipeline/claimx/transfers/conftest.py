@@ -163,12 +163,14 @@ class Bench:
         if self.mode == "cached":
             await self.cache.start()
 
-    async def worker(self, *, circuit: CircuitSettings | None = None, **limits: Any) -> ClaimXDownloadWorker:
+    async def worker(
+        self, *, circuit: CircuitSettings | None = None, places: int = 4, **limits: Any
+    ) -> ClaimXDownloadWorker:
         """Return a downloader; limits of the download policy by name, with time-outs for tests."""
         short = {"total_timeout_s": 20.0, "read_timeout_s": 5.0, "connect_timeout_s": 5.0}
         policy = DownloadPolicy(private_hosts=frozenset(self.pairs), **cast("Any", short | limits))
         downloader = await self._stack.enter_async_context(Downloader(policy))
-        fetcher = Fetcher(downloader, HostGates(self.pairs, circuit or CircuitSettings()))
+        fetcher = Fetcher(downloader, HostGates(self.pairs, circuit or CircuitSettings(), places=places), concurrency=4)
         return ClaimXDownloadWorker(
             topics=self.topics,
             transfer=self._transfer(fetcher),
@@ -192,14 +194,13 @@ class Bench:
 
     def _transfer(self, fetcher: Fetcher) -> Transfer:
         if self.mode == "cached":
-            return CacheTransfer(topic=self.topics.downloads_cached, fetcher=fetcher, cache=self.cache, concurrency=4)
+            return CacheTransfer(topic=self.topics.downloads_cached, fetcher=fetcher, cache=self.cache)
         return DirectTransfer(
             topic=self.topics.downloads_results,
             fetcher=fetcher,
             files=self.files,
             writer=self._writer,
             patience=self.patience,
-            concurrency=4,
         )
 
     def link(self, path: str, *, scheme: str = "http") -> str:

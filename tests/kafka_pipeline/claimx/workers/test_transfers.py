@@ -98,10 +98,10 @@ async def downloader(
 ) -> AsyncIterator[ClaimXDownloadWorker]:
     """Return a download worker that may fetch two files at once."""
     async with Downloader(DownloadPolicy(private_hosts=frozenset({storage.host}))) as opened:
-        fetcher = Fetcher(opened, HostGates([storage.host], CircuitSettings()))
+        fetcher = Fetcher(opened, HostGates([storage.host], CircuitSettings(), places=5), concurrency=2)
         yield ClaimXDownloadWorker(
             topics=topics,
-            transfer=CacheTransfer(topic=topics.downloads_cached, fetcher=fetcher, cache=cache, concurrency=2),
+            transfer=CacheTransfer(topic=topics.downloads_cached, fetcher=fetcher, cache=cache),
             links=LinkRefresher(api),
             writer=entities,
             patience=LakePatience(),

@@ -53,6 +53,7 @@ class Kit:
         self.gates = HostGates(
             [HOST, "localhost:9000"],
             CircuitSettings(failure_threshold=3, reset_s=RESET_S, probe_lease_s=600),
+            places=2,
             clock=self.clock,
             sleep=self.clock.sleep,
         )
@@ -203,6 +204,18 @@ async def test_a_pause_that_a_host_asks_for_is_kept_by_all_its_files(kit: Kit, w
     assert await kit.download("2", url=OTHER) == "arrived"
     await refused.value.until()
     assert await kit.download("2") == "arrived"
+
+
+async def test_a_host_bears_so_many_files_at_once_and_keeps_no_other_waiting(kit: Kit) -> None:
+    """The third waits for a place; a file of another host, and one of no known host, does not."""
+    async with kit.gates.place(LINK), kit.gates.place(LINK):
+        third = asyncio.ensure_future(kit.gates.place(LINK).__aenter__())
+        for url in (OTHER, OTHER, "https://unknown.example.com/c", "no link at all"):
+            async with kit.gates.place(url):
+                pass
+        await asyncio.sleep(0)
+        assert not third.done()
+    await third
 
 
 async def test_other_failures_pass_unchanged(kit: Kit) -> None:
