@@ -18,9 +18,11 @@ from kafka_pipeline.claimx.failures import IN_PLACE, InPlaceFailures
 from kafka_pipeline.claimx.idle import wait_until_idle
 from kafka_pipeline.claimx.lake import lake_location
 from kafka_pipeline.claimx.project_cache import ProjectCache
+from kafka_pipeline.claimx.record_ids import described
 from kafka_pipeline.claimx.retry.download_handler import DownloadRetryHandler
 from kafka_pipeline.claimx.retry.enrichment_handler import EnrichmentRetryHandler
 from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
+from kafka_pipeline.claimx.tracing import open_tracer
 from kafka_pipeline.claimx.transfers.assembly import FileWorkers
 from kafka_pipeline.claimx.workers.enrichment_worker import ClaimXEnrichmentWorker
 from kafka_pipeline.claimx.workers.event_ingester import ClaimXEventIngesterWorker
@@ -32,6 +34,7 @@ from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.lake.objects import check_writable
 from kafka_pipeline.common.lake.writer import LakeWriter
 from kafka_pipeline.common.messaging import Broker, Producer
+from kafka_pipeline.common.observability.tracing import Tracer
 from kafka_pipeline.common.resilience.breaker import CircuitSettings
 from kafka_pipeline.common.resilience.flood import FloodLimits
 from kafka_pipeline.common.resilience.retry import RetryPolicy
@@ -80,8 +83,11 @@ class Pipeline:
         *,
         environ: Mapping[str, str],
         clock: Clock = SYSTEM_CLOCK,
+        tracer: Tracer | None = None,
     ) -> None:
+        """Without a `tracer` the setting `tracing` decides."""
         self._config = config
+        self._tracer = tracer
         self._kinds = tuple(kinds)
         self._environ = environ
         self._clock = clock
@@ -169,6 +175,7 @@ class Pipeline:
     # -- opening -------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
+        tracer = self._tracer or open_tracer(self._config, self._environ, self._stack)
         self._broker = open_broker(self._config, self._environ)
         self._stack.push_async_callback(self._broker.close)
         await self._broker.check(_BROKER_CHECK_S)
@@ -201,6 +208,8 @@ class Pipeline:
                     delayed_topics=self._retries(kind),
                     settings=settings,
                     clock=self._clock,
+                    tracer=tracer,
+                    describe=described,
                 )
             )
 

@@ -90,8 +90,9 @@ class TableWriter(Generic[T]):
 
     async def write(self, rows: Sequence[T]) -> None:
         """Return when the rows are durable; raises PipelineError, permanent or unknown."""
-        with span("lake write", table=self._table, rows=len(rows)):
-            await self._committer.write(rows)
+        if rows:
+            with span("lake write", table=self._table, rows=len(rows)):
+                await self._committer.write(rows)
 
     async def drain(self) -> None:
         """Flush now what waits."""

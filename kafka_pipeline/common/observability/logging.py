@@ -27,6 +27,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from kafka_pipeline.common.observability.redaction import REDACTED, is_secret_name, redact, safe_error_text, shortened
 from kafka_pipeline.common.observability.repeats import RepeatKey, RepeatLimiter, Suppressed
+from kafka_pipeline.common.observability.tracing import add_trace_ids
 
 LogFormat = Literal["console", "json", "auto"]
 
@@ -169,6 +170,7 @@ def _repeat_key(record: logging.LogRecord) -> RepeatKey:
 def _shared_processors() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
+        add_trace_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
