@@ -100,6 +100,7 @@ async def test_two_processes_of_one_worker_need_a_real_broker(embedded_site: Any
         ("claimx-ingester", {"WORKER_BATCH_RECORDS": "many"}, "worker_batch_records"),
         ("claimx-uploader", {"LAKE_URL": "/dev/null/lake"}, "the lake at /dev/null/lake cannot be written"),
         ("claimx-downloader", {"CACHE_DIR": "/dev/null/cache"}, "cache"),
+        ("claimx-downloader", {"CLAIMX_API_URL": ""}, "claimx_api_url"),
         ("claimx-enricher", {"CLAIMX_API_URL": ""}, "claimx_api_url"),
         ("claimx-enricher", {"CLAIMX_API_TOKEN": ""}, "CLAIMX_API_TOKEN"),
         ("claimx-enricher", {"CLAIMX_API_TOKEN": "d3Jvbmc6a2V5"}, "refuses the token"),
