@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import parse_event, result, retry_precision
+from benchmarks import download, parse_event, result, retry_precision
 from kafka_pipeline.common.observability.logging import configure_logging
 
 BENCHMARKS: dict[str, Callable[..., Sequence[Any]]] = {
     "parse_event": parse_event.measure,
+    "download": download.measure,
     "retry_precision": retry_precision.measure,
 }
 """Each takes `quick` and returns dataclasses."""
