@@ -5,7 +5,8 @@
     2    the command could not start: wrong usage or configuration, or a part it depends on does not answer
     130  interrupted from the keyboard
 
-A traceback is shown with `--debug` alone, and redacted (I10).
+A traceback is shown with `--debug` alone, and redacted (I10). What to tell of which exception is in `verdict`, imported
+when there is one: it knows the exceptions of every part, and help must not wait for them.
 """
 
 from __future__ import annotations
@@ -14,17 +15,13 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import IntEnum
 
 import typer
 
-from kafka_pipeline.claimx.dlq.desk import RefusedError
 from kafka_pipeline.cli.invocation import Invocation
 from kafka_pipeline.common.failures import PipelineError
-from kafka_pipeline.common.messaging import BrokerRefusedError, BrokerUnavailableError, MessagingError
-from kafka_pipeline.common.observability.redaction import redact, safe_error_text
-from kafka_pipeline.config import ConfigError
+from kafka_pipeline.common.messaging import MessagingError
 
 
 class ExitCode(IntEnum):
@@ -44,14 +41,6 @@ class CannotStartError(Exception):
     """A command cannot begin. The text is one safe line that names the part and the remedy."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What to tell, and how to end."""
-
-    lines: tuple[str, ...]
-    code: ExitCode
-
-
 @contextmanager
 def starting(part: str) -> Iterator[None]:
     """Name the part that is being reached (`the lake`): if it does not answer, the command cannot start.
@@ -61,42 +50,9 @@ def starting(part: str) -> Iterator[None]:
     try:
         yield
     except (PipelineError, MessagingError, OSError) as error:
-        raise CannotStartError(f"{part}: {_one_line(error)}") from error
+        from kafka_pipeline.cli.verdict import one_line  # noqa: PLC0415 - see above
 
-
-def verdict(error: BaseException) -> Verdict:
-    """Decide what to tell of an exception, and how to end. Of a group each member is told; the worst code counts."""
-    if isinstance(error, BaseExceptionGroup):
-        verdicts = [verdict(member) for member in error.exceptions]
-        lines = dict.fromkeys(line for each in verdicts for line in each.lines)
-        return Verdict(lines=tuple(lines), code=max(each.code for each in verdicts))
-    return Verdict(lines=_lines(error), code=_exit_code(error))
-
-
-def _exit_code(error: BaseException) -> ExitCode:
-    match error:
-        case ConfigError() | CannotStartError() | RefusedError() | BrokerUnavailableError() | BrokerRefusedError():
-            return ExitCode.CANNOT_START
-        case KeyboardInterrupt():
-            return ExitCode.INTERRUPTED
-        case _:
-            return ExitCode.PROBLEM
-
-
-def _lines(error: BaseException) -> tuple[str, ...]:
-    match error:
-        case ConfigError():
-            return tuple(map(str, error.problems))
-        case MessagingError():
-            return (f"broker: {_one_line(error)}",)
-        case PipelineError():
-            return (f"{_one_line(error)} ({error.reason})",)
-        case CannotStartError() | RefusedError() | OSError():
-            return (_one_line(error),)
-        case KeyboardInterrupt():
-            return ("interrupted",)
-        case _:
-            return (_unexpected(error),)
+        raise CannotStartError(f"{part}: {one_line(error)}") from error
 
 
 def run(app: typer.Typer, *, program: str, arguments: Sequence[str] | None = None) -> int:
@@ -113,6 +69,8 @@ def run(app: typer.Typer, *, program: str, arguments: Sequence[str] | None = Non
             _tell(program, "interrupted")
         return code
     except BaseException as error:  # noqa: BLE001 - this is where every exception ends
+        from kafka_pipeline.cli.verdict import redact, verdict  # noqa: PLC0415 - see above
+
         if invocation.debug:
             sys.stderr.write(redact("".join(traceback.format_exception(error))))
         result = verdict(error)
@@ -130,19 +88,3 @@ def _code(end: SystemExit) -> int:
 
 def _tell(program: str, line: str) -> None:
     sys.stderr.write(f"{program}: {line}\n")
-
-
-def _one_line(error: BaseException) -> str:
-    """Tell an exception safely. Of a file, its path is told too: it is what the person at the terminal named."""
-    text = safe_error_text(error)
-    if isinstance(error, OSError) and isinstance(error.filename, str):
-        text = f"{redact(error.filename)}: {error.strerror}"
-    return " ".join(text.split())
-
-
-def _unexpected(error: BaseException) -> str:
-    """Name the class and the place. The message stays out: nobody foresaw it, so nobody knows what it holds."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "kafka_pipeline" in frame.filename] or frames
-    place = f" at {ours[-1].filename.rpartition('/')[2]}:{ours[-1].lineno}" if ours else ""
-    return f"unexpected {type(error).__name__}{place}; run it again with --debug before the command for the traceback"

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kafka_pipeline.config import PipelineConfig, load_config
+if TYPE_CHECKING:
+    from kafka_pipeline.config import PipelineConfig
 
 DISTRIBUTION = "kafka-pipeline"
 
@@ -29,6 +30,8 @@ class Invocation:
 
         Raises ConfigError.
         """
+        from kafka_pipeline.config import load_config  # noqa: PLC0415 - help needs no settings, and shall not wait
+
         return load_config(self.config_file, {**self.overrides, **(overrides or {})}, os.environ)
 
     def refuse_settings(self, command: str) -> None:

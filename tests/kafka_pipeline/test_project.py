@@ -28,6 +28,7 @@ PURE_CORE = [
     "kafka_pipeline.claimx.shapes",
     "kafka_pipeline.common.deadletter.record",
     "kafka_pipeline.common.failures",
+    "kafka_pipeline.common.lake.layout",
     "kafka_pipeline.common.lake.merge",
     "kafka_pipeline.common.lake.rules",
     "kafka_pipeline.common.lake.sql",

@@ -9,9 +9,11 @@ from typing import NoReturn
 import pytest
 import typer
 
-from kafka_pipeline.cli.app import app, dlq_app
-from kafka_pipeline.cli.errors import CannotStartError, ExitCode, run, starting, verdict
+from kafka_pipeline.claimx.dlq import cli as dlq
+from kafka_pipeline.cli.app import dlq_program
+from kafka_pipeline.cli.errors import CannotStartError, ExitCode, run, starting
 from kafka_pipeline.cli.program import new_program
+from kafka_pipeline.cli.verdict import verdict
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.messaging import BrokerRefusedError, BrokerUnavailableError, ProduceError
 from kafka_pipeline.config import ConfigError, Problem
@@ -142,7 +144,6 @@ def test_a_command_that_ends_itself_keeps_its_code(end: BaseException, code: int
 
 def test_the_dead_letter_program_has_the_commands_of_the_big_one() -> None:
     """`claimx-dlq list` is `kafka-pipeline claimx-dlq list`."""
-    [group] = [group for group in app.registered_groups if group.name == "claimx-dlq"]
-    assert group.typer_instance is not None
-    assert dlq_app.registered_commands == group.typer_instance.registered_commands
-    assert run(dlq_app, program="claimx-dlq", arguments=["--help"]) == ExitCode.OK
+    program = dlq_program()
+    assert program.registered_commands == dlq.app.registered_commands
+    assert run(program, program="claimx-dlq", arguments=["--help"]) == ExitCode.OK

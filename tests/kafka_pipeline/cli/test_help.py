@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from kafka_pipeline.cli import errors
-from kafka_pipeline.cli.app import PROGRAM, app
+from kafka_pipeline.cli.app import ENTRIES, PROGRAM, app
+from kafka_pipeline.cli.lazy import Entry
+
+ROOT = Path(__file__).parents[3]
 
 COMMANDS_OF_DESIGN = {
     *("claimx-ingester", "claimx-enricher", "claimx-downloader", "claimx-uploader", "claimx-result-processor"),
-    *("claimx-all", "claimx-publish", "claimx-topics", "simulate", "demo", "config show", "claimx-dlq list"),
+    *("claimx-all", "claimx-publish", "claimx-topics", "claimx-maintain", "simulate", "demo"),
+    *("config show", "config check", "claimx-dlq list"),
 }
 WIDTH = 80
+HEAVY = ("aiohttp", "azure", "confluent_kafka", "deltalake", "obstore", "prometheus_client", "pyarrow", "pydantic")
+"""What takes long to import."""
 
 
 def paths(command: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -25,12 +33,43 @@ def paths(command: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...
         yield from paths(inner, (*before, name))
 
 
-ALL = list(paths(typer.main.get_command(app)))
+ALL = [(), *(path for entry in ENTRIES for path in paths(entry.load(), (entry.name,)))]
 
 
-def test_every_command_that_the_first_issue_needs_is_there() -> None:
-    """Section 9 of the design, as far as the straight path needs it."""
+def test_every_command_of_the_design_is_there() -> None:
+    """Section 9 of the design."""
     assert {" ".join(path) for path in ALL} >= COMMANDS_OF_DESIGN
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_a_command_is_listed_with_the_first_sentence_of_its_own_help(entry: Entry) -> None:
+    """The list is written down, so that it needs no import; it must not tell anything else."""
+    assert entry.load().get_short_help_str(limit=200).rstrip(".") == entry.summary.rstrip(".")
+
+
+def test_help_and_completion_import_nothing_that_takes_long() -> None:
+    """Whoever presses the tab key does not wait for a Kafka client to load."""
+    script = (
+        "import sys; from kafka_pipeline.cli import app, errors; errors.run(app.app, program='p', arguments=['-h']);"
+        f"sys.exit(', '.join(name for name in {HEAVY} if name in sys.modules) or None)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("kafka-pipeline claimx-t", "claimx-topics"), ("kafka-pipeline claimx-topics --ch", "--check")],
+)
+def test_the_shell_completes_commands_and_their_options(
+    words: str, offered: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As bash asks for it."""
+    monkeypatch.setenv("_KAFKA_PIPELINE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert errors.run(app, program=PROGRAM, arguments=[]) == errors.ExitCode.OK
+    assert offered in capfd.readouterr().out.split()
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
