@@ -32,9 +32,9 @@ def readers(topics: Topics) -> Mapping[str, Group]:
     return {
         topics.events: Group.INGESTER,
         topics.enrichment_pending: Group.ENRICHER,
-        **dict.fromkeys(topics.enrichment_retry, Group.ENRICHER),
+        **dict.fromkeys(topics.enrichment_retry, Group.ENRICHER_RETRIES),
         topics.downloads_pending: Group.DOWNLOADER,
-        **dict.fromkeys(topics.downloads_retry, Group.DOWNLOADER),
+        **dict.fromkeys(topics.downloads_retry, Group.DOWNLOADER_RETRIES),
         topics.downloads_cached: Group.UPLOADER,
         topics.downloads_results: Group.RESULT_PROCESSOR,
     }

@@ -15,13 +15,13 @@ from kafka_pipeline.claimx.api_client import ClaimXApiClient, ClaimXApiSettings
 from kafka_pipeline.claimx.api_health import ApiHealth
 from kafka_pipeline.claimx.broker import ensure_topics, open_broker
 from kafka_pipeline.claimx.failures import IN_PLACE, InPlaceFailures
-from kafka_pipeline.claimx.idle import wait_until_idle
+from kafka_pipeline.claimx.idle import readers, wait_until_idle
 from kafka_pipeline.claimx.lake import lake_location
 from kafka_pipeline.claimx.project_cache import ProjectCache
 from kafka_pipeline.claimx.record_ids import described
 from kafka_pipeline.claimx.retry.download_handler import DownloadRetryHandler
 from kafka_pipeline.claimx.retry.enrichment_handler import EnrichmentRetryHandler
-from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
+from kafka_pipeline.claimx.topics import DeadLetterKind, Group, Topics
 from kafka_pipeline.claimx.tracing import open_tracer
 from kafka_pipeline.claimx.transfers.assembly import FileWorkers
 from kafka_pipeline.claimx.workers.enrichment_worker import ClaimXEnrichmentWorker
@@ -39,7 +39,7 @@ from kafka_pipeline.common.resilience.breaker import CircuitSettings
 from kafka_pipeline.common.resilience.flood import FloodLimits
 from kafka_pipeline.common.resilience.retry import RetryPolicy
 from kafka_pipeline.common.runtime.loop import LoopSettings, WorkerLoop
-from kafka_pipeline.common.runtime.processor import FailureRouter, Processor
+from kafka_pipeline.common.runtime.processor import FailureRouter, Processor, RetriesOf
 from kafka_pipeline.config import PipelineConfig
 
 _BROKER_CHECK_S = 10.0
@@ -67,6 +67,10 @@ class WorkerKind(str, Enum):
     DOWNLOADER = "claimx-downloader"
     UPLOADER = "claimx-uploader"
     RESULT_PROCESSOR = "claimx-result-processor"
+
+
+_RETRIES = {WorkerKind.ENRICHER: Group.ENRICHER_RETRIES, WorkerKind.DOWNLOADER: Group.DOWNLOADER_RETRIES}
+"""Workers with retry topics, and the groups they read them in."""
 
 
 class Pipeline:
@@ -199,19 +203,32 @@ class Pipeline:
         )
         for kind in self._kinds:
             processor, settings = await self._processor(kind, lake)
-            self._loops.append(
-                WorkerLoop(
-                    processor,
-                    consumer=self._broker.consumer(processor.group),
-                    producer=self._producer,
-                    failures=self._failures(kind),
-                    delayed_topics=self._retries(kind),
-                    settings=settings,
-                    clock=self._clock,
-                    tracer=tracer,
-                    describe=described,
-                )
-            )
+            self._loops.append(self._loop(kind, processor, settings, tracer))
+            if kind in _RETRIES:
+                retries = RetriesOf(processor, self.topics.group(_RETRIES[kind]))
+                topics = [topic for topic, group in readers(self.topics).items() if group is _RETRIES[kind]]
+                self._loops.append(self._loop(kind, retries, settings, tracer, delayed_topics=topics))
+
+    def _loop(
+        self,
+        kind: WorkerKind,
+        processor: Processor,
+        settings: LoopSettings,
+        tracer: Tracer,
+        *,
+        delayed_topics: Sequence[str] = (),
+    ) -> WorkerLoop:
+        return WorkerLoop(
+            processor,
+            consumer=self._broker.consumer(processor.group),
+            producer=self._producer,
+            failures=self._failures(kind),
+            delayed_topics=delayed_topics,
+            settings=settings,
+            clock=self._clock,
+            tracer=tracer,
+            describe=described,
+        )
 
     def _failures(self, kind: WorkerKind) -> FailureRouter:
         policy = RetryPolicy(delays_s=self._config.claimx_retry_delays_seconds)
@@ -224,16 +241,6 @@ class Pipeline:
                 return DownloadRetryHandler(topics=self.topics, policy=policy, clock=self._clock)
             case WorkerKind.RESULT_PROCESSOR:
                 return InPlaceFailures(DeadLetterKind.DOWNLOADS, self.topics, self._clock)
-
-    def _retries(self, kind: WorkerKind) -> tuple[str, ...]:
-        """Return the retry topics that a worker reads beside its own."""
-        match kind:
-            case WorkerKind.ENRICHER:
-                return self.topics.enrichment_retry
-            case WorkerKind.DOWNLOADER:
-                return self.topics.downloads_retry
-            case _:
-                return ()
 
     async def _processor(self, kind: WorkerKind, lake: LakeWriter) -> tuple[Processor, LoopSettings]:
         config = self._config

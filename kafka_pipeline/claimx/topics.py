@@ -27,7 +27,9 @@ class Group(str, Enum):
 
     INGESTER = "claimx-event-ingester"
     ENRICHER = "claimx-enrichment-worker"
+    ENRICHER_RETRIES = "claimx-enrichment-retries"
     DOWNLOADER = "claimx-download-worker"
+    DOWNLOADER_RETRIES = "claimx-download-retries"
     UPLOADER = "claimx-upload-worker"
     RESULT_PROCESSOR = "claimx-result-processor"
     DEAD_LETTERS = "claimx-dlq-cli"

@@ -26,7 +26,7 @@ class Processor(Protocol):
 
     @property
     def topics(self) -> Sequence[str]:
-        """What it reads, beside the delayed retries of it."""
+        """What it reads, beside topics of delayed retries."""
 
     @property
     def ordering(self) -> Ordering:
@@ -40,6 +40,26 @@ class Processor(Protocol):
         each record alone, so that one bad record never fails its neighbours; what raises then is classified by
         `failure_outcome`. Records whose outcome was `Wait` come again, by themselves, in a later call.
         """
+
+
+class RetriesOf:
+    """A worker once more, as a member of a group of its own: what it reads there are its delayed retries alone.
+
+    A group that reads both balances partitions by their number, whatever their topic: one member could have all of the
+    main topic and the others nothing but retries. Apart, each topic is shared evenly, and neither waits for the other.
+    """
+
+    topics: Sequence[str] = ()
+
+    def __init__(self, worker: Processor, group: str) -> None:
+        self._worker = worker
+        self.group = group
+        self.name = f"{worker.name}-retries"
+        self.ordering = worker.ordering
+
+    async def process(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Let the worker do it."""
+        return await self._worker.process(records)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
