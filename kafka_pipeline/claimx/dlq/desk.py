@@ -17,8 +17,8 @@ from kafka_pipeline.claimx.dlq.letters import facts, home, letter_id, require_va
 from kafka_pipeline.claimx.topics import DeadLetterKind, Group, Topics
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.deadletter.marks import read_mark
-from kafka_pipeline.common.deadletter.record import DeadLetter
-from kafka_pipeline.common.deadletter.replay import Replay, Tally, edited, replay_one
+from kafka_pipeline.common.deadletter.record import DeadLetter, edited
+from kafka_pipeline.common.deadletter.replay import Replay, Tally, replay_one
 from kafka_pipeline.common.deadletter.selection import Facts, ReplayRules, Selection
 from kafka_pipeline.common.deadletter.shelf import Access, Shelf
 from kafka_pipeline.common.deadletter.summary import Summary

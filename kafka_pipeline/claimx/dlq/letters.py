@@ -22,8 +22,7 @@ from kafka_pipeline.claimx.schemas.results import ClaimXUploadResult
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask, ClaimXEnrichmentTask
 from kafka_pipeline.claimx.schemas.wire import JsonError, decode, encode
 from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
-from kafka_pipeline.common.deadletter.record import DeadLetter
-from kafka_pipeline.common.deadletter.replay import replayed
+from kafka_pipeline.common.deadletter.record import DeadLetter, replayed
 from kafka_pipeline.common.deadletter.selection import Facts
 from kafka_pipeline.common.failures import PipelineError
 from kafka_pipeline.common.messaging import Message

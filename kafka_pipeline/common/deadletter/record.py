@@ -28,7 +28,7 @@ from typing import Final, TypeAlias
 
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.messaging import Headers, Message, Record
-from kafka_pipeline.common.messaging.carried import ORIGIN_AT, TRACEPARENT, TRACESTATE
+from kafka_pipeline.common.messaging.carried import ORIGIN_AT, REPLAYS, TRACEPARENT, TRACESTATE
 from kafka_pipeline.common.observability.redaction import ERROR_TEXT_LIMIT, redact, shortened
 from kafka_pipeline.common.runtime.outcomes import Dead, Retry
 
@@ -44,7 +44,6 @@ ORIGINAL_PARTITION: Final = "dlq-original-partition"
 ORIGINAL_OFFSET: Final = "dlq-original-offset"
 ORIGINAL_KEY: Final = "dlq-original-key"
 VALUE_OMITTED: Final = "dlq-value-omitted"
-REPLAYS: Final = "dlq-replays"
 EDITED_FROM: Final = "dlq-edited-from"
 
 CARRIED: Final = (REPLAYS, EDITED_FROM, TRACEPARENT, TRACESTATE, ORIGIN_AT)
@@ -188,6 +187,23 @@ def without_value(letter: Message) -> Message:
     """
     size = str(len(letter.value or b"")).encode()
     return replace(letter, value=None, headers=(*letter.headers, (VALUE_OMITTED, size)))
+
+
+def replayed(letter: DeadLetter, *, topic: str, value: bytes | None) -> Message:
+    """Return the record that goes back to work: its original key and trace, one replay more."""
+    kept = {name: found for name in CARRIED if (found := letter.record.header(name)) is not None}
+    kept[REPLAYS] = str(letter.replays + 1).encode()
+    key = letter.record.key if letter.original_key is None else letter.original_key
+    return Message(topic=topic, key=key, value=value, headers=tuple(kept.items()))
+
+
+def edited(letter: DeadLetter, *, topic: str, value: bytes) -> Message:
+    """Return the record that goes back to work with a changed value; it names the letter that holds the original."""
+    message = replayed(letter, topic=topic, value=value)
+    record = letter.record
+    reference = f"{record.topic}-{record.partition}-{record.offset}".encode()
+    headers = {**dict(message.headers), EDITED_FROM: reference}
+    return Message(topic=topic, key=message.key, value=value, headers=tuple(headers.items()))
 
 
 class DeadLetterRouter:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from kafka_pipeline.common.deadletter.marks import Ledger, read_mark
-from kafka_pipeline.common.deadletter.record import CARRIED, EDITED_FROM, REPLAYS, DeadLetter
+from kafka_pipeline.common.deadletter.record import DeadLetter
 from kafka_pipeline.common.deadletter.selection import Facts, ReplayRules, Verdict
 from kafka_pipeline.common.deadletter.shelf import Shelf
 from kafka_pipeline.common.messaging import Message, MessageTooLargeError, Producer
@@ -40,23 +40,6 @@ class Tally:
     def sent(self) -> int:
         """How many letters were sent and are known to be, or would be sent."""
         return self.reasons.total()
-
-
-def replayed(letter: DeadLetter, *, topic: str, value: bytes | None) -> Message:
-    """Return the record that goes back to work: its original key and trace, one replay more."""
-    kept = {name: found for name in CARRIED if (found := letter.record.header(name)) is not None}
-    kept[REPLAYS] = str(letter.replays + 1).encode()
-    key = letter.record.key if letter.original_key is None else letter.original_key
-    return Message(topic=topic, key=key, value=value, headers=tuple(kept.items()))
-
-
-def edited(letter: DeadLetter, *, topic: str, value: bytes) -> Message:
-    """Return the record that goes back to work with a changed value; it names the letter that holds the original."""
-    message = replayed(letter, topic=topic, value=value)
-    record = letter.record
-    reference = f"{record.topic}-{record.partition}-{record.offset}".encode()
-    headers = {**dict(message.headers), EDITED_FROM: reference}
-    return Message(topic=topic, key=message.key, value=value, headers=tuple(headers.items()))
 
 
 class Replay:

@@ -33,6 +33,7 @@ FIRST_ERROR_CLASS: Final = "retry-first-error-class"
 FIRST_ERROR_TEXT: Final = "retry-first-error-text"
 LAST_FAILED_AT: Final = "retry-last-failed-at"
 
+
 def retry_message(
     record: Record, failure: Retry, *, topic: str, value: bytes, attempts: int, due_at: datetime, now: datetime
 ) -> Message:

@@ -27,6 +27,7 @@ from kafka_pipeline.common.messaging import (
 
 BATCH_RECORDS: Final = 500
 POLL_S: Final = 0.2
+JOIN_POLL_S: Final = 0.02
 QUIET_POLLS: Final = 10
 """Polls without a record after which the broker is asked whether there still is anything to wait for."""
 PATIENCE_S: Final = 60.0
@@ -81,6 +82,7 @@ class Shelf:
         access: Access = Access.LOOK,
         ends: Offsets | None = None,
         patience_s: float = PATIENCE_S,
+        batch_records: int = BATCH_RECORDS,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._broker = broker
@@ -89,6 +91,7 @@ class Shelf:
         self._hold = _Hold()
         self._access = access
         self._patience_s = patience_s
+        self._batch_records = batch_records
         self._clock = clock
         self._partitions: list[TopicPartition] = []
         self.topic = topic
@@ -131,7 +134,7 @@ class Shelf:
             quiet = 0
             while left:
                 self.require_held()
-                records = await consumer.poll(BATCH_RECORDS, POLL_S)
+                records = await consumer.poll(self._batch_records, POLL_S)
                 quiet = 0 if records else quiet + 1
                 wanted = [record for record in records if record.offset < left.get(record.topic_partition, 0)]
                 if wanted:
@@ -203,7 +206,7 @@ class Shelf:
         while not consumer.assignment() >= set(self._partitions):
             if self._clock.monotonic() >= deadline_s:
                 raise TakenError
-            await consumer.poll(1, POLL_S)
+            await consumer.poll(1, JOIN_POLL_S)
         await consumer.pause(self._partitions)
         self._hold.taken = False  # what moved while the group formed is of no interest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -83,6 +84,7 @@ class Group:
         self.let_go(member, frozenset(part for part, owner in self._owners.items() if owner == member))
         self._share_out()
         if not self._subscriptions and self._lock is not None:
+            self._lock_path.unlink(missing_ok=True)  # while it is ours: whoever comes next makes a new one
             self._lock.close()
             self._lock = None
 
@@ -123,15 +125,26 @@ class Group:
 
 def _take_lock(path: Path, group: str) -> IO[bytes]:
     """Lock the group's file for this process; the kernel unlocks it when the process ends, also by kill -9."""
-    lock = path.open("ab")
+    while True:
+        lock = path.open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise BrokerRefusedError(
+                f"group {group} is in use by another process (or another EmbeddedBroker of this one) on {path.parent}"
+            ) from None
+        if _is_at(lock, path):
+            return lock
+        lock.close()  # its owner left, and took the file away, between our two steps
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    """Tell whether the open file is the one that the path leads to."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise BrokerRefusedError(
-            f"group {group} is in use by another process (or another EmbeddedBroker of this one) on {path.parent}"
-        ) from None
-    return lock
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def lock_path(log_path: Path, group: str) -> Path:

@@ -4,6 +4,7 @@
 |---|---|
 | traceparent, tracestate | W3C trace context: as received, or that of this worker's own span [TOP-3] |
 | origin-at | when the record that all began with came into Kafka, Unix milliseconds |
+| dlq-replays | how often it, or what it follows from, was sent back from the dead letters: ends what goes in circles |
 
 The first record of a chain names no origin: its own Kafka timestamp is one. So how long an event took is known at
 every stage, without a look at any value. Pure: no I/O, no clock.
@@ -19,8 +20,9 @@ from kafka_pipeline.common.messaging.record import Headers, Message, Record
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 ORIGIN_AT: Final = "origin-at"
+REPLAYS: Final = "dlq-replays"
 
-HANDED_ON: Final = frozenset({TRACEPARENT, TRACESTATE, ORIGIN_AT})
+HANDED_ON: Final = frozenset({TRACEPARENT, TRACESTATE, ORIGIN_AT, REPLAYS})
 
 _DIGITS: Final = 15
 """Milliseconds of the year 33658 have so many; more is no time."""

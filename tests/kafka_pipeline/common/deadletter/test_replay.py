@@ -10,17 +10,17 @@ from contextlib import aclosing
 import pytest
 import pytest_asyncio
 
-from kafka_pipeline.common.deadletter import shelf as shelf_module
 from kafka_pipeline.common.deadletter.marks import read_mark
 from kafka_pipeline.common.deadletter.record import (
     EDITED_FROM,
     ORIGINAL_KEY,
     REASON,
-    REPLAYS,
     VALUE_OMITTED,
     DeadLetter,
+    edited,
+    replayed,
 )
-from kafka_pipeline.common.deadletter.replay import Replay, edited, replay_one, replayed
+from kafka_pipeline.common.deadletter.replay import Replay, replay_one
 from kafka_pipeline.common.deadletter.selection import ReplayRules, Selection, Verdict
 from kafka_pipeline.common.deadletter.shelf import Access, Shelf, TakenError
 from kafka_pipeline.common.messaging import (
@@ -35,9 +35,12 @@ from kafka_pipeline.common.messaging import (
     Record,
     TopicPartition,
 )
+from kafka_pipeline.common.messaging.carried import REPLAYS
 from kafka_pipeline.common.messaging.scan import scan
 
 PARTITIONS = 3
+ON_ONE_BROKER = pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+"""For decisions that no broker has a part in."""
 EVERYTHING = ReplayRules(selection=Selection(), max_replays=3)
 REPAIRED = ReplayRules(selection=Selection(reasons=frozenset({"repaired"})), max_replays=3)
 
@@ -103,7 +106,9 @@ class Drawer:
 
     def shelf(self, access: Access = Access.HOLD, ends: Offsets | None = None, patience_s: float = 30.0) -> Shelf:
         """Return the shelf of the letters."""
-        return Shelf(self.broker, self.letters, self.group, access=access, ends=ends, patience_s=patience_s)
+        return Shelf(
+            self.broker, self.letters, self.group, access=access, ends=ends, patience_s=patience_s, batch_records=4
+        )
 
     def replay(self, shelf: Shelf, rules: ReplayRules) -> Replay:
         """Return a replay to the target."""
@@ -143,9 +148,8 @@ class Drawer:
 
 
 @pytest_asyncio.fixture
-async def drawer(broker: Broker, unique: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Drawer]:
+async def drawer(broker: Broker, unique: Callable[..., str]) -> AsyncIterator[Drawer]:
     """Give letters on each kind of broker, read in small batches."""
-    monkeypatch.setattr(shelf_module, "BATCH_RECORDS", 4)
     made = Drawer(broker, unique)
     await made.open()
     yield made
@@ -188,6 +192,7 @@ async def test_a_choice_leaves_the_others_where_they_are(drawer: Drawer) -> None
     assert await drawer.arrivals() == Counter(range(20))
 
 
+@ON_ONE_BROKER
 async def test_a_limit_stops_and_the_next_run_goes_on(drawer: Drawer) -> None:
     """Portions add up to everything, each letter once."""
     await drawer.fill(20)
@@ -196,6 +201,7 @@ async def test_a_limit_stops_and_the_next_run_goes_on(drawer: Drawer) -> None:
     assert await drawer.arrivals() == Counter(range(20))
 
 
+@ON_ONE_BROKER
 async def test_a_preview_counts_the_same_and_changes_nothing(drawer: Drawer) -> None:
     """What it says is what a run then does."""
     await drawer.fill(20)
@@ -222,8 +228,11 @@ async def test_it_ends_where_the_letters_ended_at_the_start(drawer: Drawer) -> N
     assert await drawer.waiting() == list(range(20))
 
 
-@pytest.mark.parametrize("rules", [EVERYTHING, REPAIRED], ids=["everything", "a-choice"])
-@pytest.mark.parametrize("point", [{"before": 1}, {"after": 1}, {"before": 2}, {"after": 2}, {"after": 3}], ids=str)
+@pytest.mark.parametrize(
+    ("rules", "point"),
+    [(EVERYTHING, {"after": 1}), (REPAIRED, {"after": 1}), (REPAIRED, {"before": 2}), (REPAIRED, {"after": 2})],
+    ids=["sent", "sent-by-choice", "not-marked", "marked"],
+)
 async def test_a_kill_at_any_point_costs_a_duplicate_at_most(
     drawer: Drawer, rules: ReplayRules, point: dict[str, int]
 ) -> None:
@@ -263,6 +272,7 @@ async def test_a_lost_commit_is_made_good_by_the_marks(drawer: Drawer, monkeypat
     assert sorted(after) == [number for number in range(20) if number % 3 == 0]
 
 
+@ON_ONE_BROKER
 async def test_an_interruption_finishes_the_batch_under_way_and_nothing_more(drawer: Drawer) -> None:
     """Everything sent is marked; running it again sends the rest, and nothing twice."""
     await drawer.fill(20)
@@ -286,6 +296,7 @@ async def test_an_interruption_finishes_the_batch_under_way_and_nothing_more(dra
     assert await drawer.arrivals() == Counter(range(20))
 
 
+@ON_ONE_BROKER
 async def test_a_letter_that_came_back_too_often_is_quarantined(drawer: Drawer) -> None:
     """It stays, is counted as such, and does not keep the others from being sent; force sends it."""
     await drawer.fill(4, headers=((REPLAYS, b"3"),))
@@ -299,6 +310,7 @@ async def test_a_letter_that_came_back_too_often_is_quarantined(drawer: Drawer) 
     assert await drawer.waiting() == []
 
 
+@ON_ONE_BROKER
 async def test_what_was_sent_before_is_sent_again_only_if_asked(drawer: Drawer) -> None:
     """For whoever lost what came of it."""
     await drawer.fill(8)
@@ -309,6 +321,7 @@ async def test_what_was_sent_before_is_sent_again_only_if_asked(drawer: Drawer) 
     assert await drawer.waiting() == [1, 2, 4, 5, 7]
 
 
+@ON_ONE_BROKER
 async def test_one_that_is_too_large_for_its_topic_stays_and_the_others_go(drawer: Drawer) -> None:
     """The dead letters admit more than the topic they came from."""
     await drawer.fill(9)
@@ -326,6 +339,7 @@ async def test_one_that_is_too_large_for_its_topic_stays_and_the_others_go(drawe
     assert await drawer.waiting() == [4]
 
 
+@ON_ONE_BROKER
 async def test_one_without_its_value_is_not_sent(drawer: Drawer) -> None:
     """Only its place is known; a null in its stead would fail again."""
     await drawer.fill(1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
+from typing import IO
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 
-from kafka_pipeline.common.messaging import TopicPartition
+from kafka_pipeline.common.messaging import BrokerRefusedError, TopicPartition
 from kafka_pipeline.common.messaging._embedded_groups import Group, lock_path, share_out
 
 TOPICS = ["a", "b", "c"]
@@ -50,9 +53,11 @@ def test_shares_are_complete_even_and_stay_put(
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["join", "leave", "poll"]), st.integers(0, 3)), max_size=40), partition_sets)
-def test_no_two_members_ever_own_a_partition(steps: list[tuple[str, int]], partitions: list[TopicPartition]) -> None:
+def test_no_two_members_ever_own_a_partition(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]], partitions: list[TopicPartition]
+) -> None:
     """Whoever joins, leaves and polls in whatever order: owners are single, and polling settles on the even shares."""
-    group = Group(Path("/dev/null"), "g")
+    group = Group(tmp_path_factory.getbasetemp() / "group.lock", "g")
     owned: dict[int, set[TopicPartition]] = {}
 
     def poll(member: int) -> None:
@@ -87,3 +92,38 @@ def test_lock_files_of_different_groups_differ(tmp_path: Path) -> None:
     paths = {lock_path(tmp_path / "x.db", name) for name in names}
     assert len(names) == len(paths)
     assert {tmp_path} == {path.parent for path in paths}
+
+
+def test_a_group_that_ended_leaves_no_file(tmp_path: Path) -> None:
+    """Whoever looks once in a while does not fill the folder; the lock holds for as long as a member is there."""
+    path = lock_path(tmp_path / "x.db", "g")
+    first, second = Group(path, "g"), Group(path, "g")
+    first.join(1, frozenset(TOPICS), [], lambda: None)
+    with pytest.raises(BrokerRefusedError, match="in use by another process"):
+        second.join(1, frozenset(TOPICS), [], lambda: None)
+    first.leave(1)
+    assert list(tmp_path.iterdir()) == []
+    second.join(1, frozenset(TOPICS), [], lambda: None)
+    with pytest.raises(BrokerRefusedError, match="in use by another process"):
+        first.join(1, frozenset(TOPICS), [], lambda: None)
+    second.leave(1)
+
+
+def test_a_lock_on_a_file_that_was_taken_away_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The owner leaves between opening and locking: the newcomer locks the file that is there then."""
+    path = lock_path(tmp_path / "x.db", "g")
+    group, locks = Group(path, "g"), list[int]()
+    lock = fcntl.flock
+
+    def flock(file: IO[bytes], operation: int) -> None:
+        if not locks:
+            path.unlink()
+        locks.append(operation)
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    group.join(1, frozenset(TOPICS), [], lambda: None)
+    assert len(locks) == 2
+    with pytest.raises(BrokerRefusedError):
+        Group(path, "g").join(1, frozenset(TOPICS), [], lambda: None)
+    group.leave(1)
