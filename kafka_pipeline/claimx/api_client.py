@@ -68,6 +68,7 @@ from kafka_pipeline.claimx.shapes import (
 from kafka_pipeline.claimx.single_flight import Flight, SingleFlight
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock, Sleep
 from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.pulse import awaiting
 
 log = structlog.get_logger(__name__)
 
@@ -190,6 +191,11 @@ class ClaimXApiClient:
         """Return what stands in the way of calls, in words of [WRK-5]."""
         return frozenset() if self._health is None else self._health.not_ready()
 
+    @property
+    def hangs(self) -> bool:
+        """Whether callers wait and no request has begun or ended for longer than any outage can explain."""
+        return self._exchange.hangs
+
     async def _share(
         self,
         flights: SingleFlight[Reply[T]],
@@ -201,7 +207,8 @@ class ClaimXApiClient:
             return await self._call(request, read, flight)
 
         saved = API_CALLS_SAVED.labels(request.endpoint)
-        return await flights.get(request.key, call, as_of=as_of, on_shared=saved.inc)
+        with awaiting("claimx_api"):
+            return await flights.get(request.key, call, as_of=as_of, on_shared=saved.inc)
 
     async def _call(self, request: ApiRequest, read: Callable[[object], T], flight: Flight) -> Reply[T]:
         """Try until an answer, a failure of this request's own, or until the service is known to be down."""

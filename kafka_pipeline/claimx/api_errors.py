@@ -23,8 +23,9 @@ class Silence(str, Enum):
 
 
 class ClaimXApiError(PipelineError):
-    """A call of the ClaimX API failed. Tells method, endpoint template, status and ids, never a link, body or header.
+    """A call of the ClaimX API failed.
 
+    Tells method, endpoint template, status, ids and the form of the answer, never a link, a header or a word of a body.
     `status` is None where no answer came (`silence` tells how) or the answer's status was a success and its body was at
     fault.
     `not_before` is set where the service named a time to come back (Retry-After) [API-6].

@@ -13,13 +13,16 @@ import aiohttp
 
 from kafka_pipeline.claimx.api import ClaimXApiSettings
 from kafka_pipeline.claimx.api_errors import NOT_FOUND, ClaimXApiError, Silence, category_of_status
+from kafka_pipeline.claimx.api_excerpt import LIMIT as EXCERPT_BYTES
+from kafka_pipeline.claimx.api_excerpt import excerpt
 from kafka_pipeline.claimx.api_metrics import API_CALL_SECONDS, API_CALLS
-from kafka_pipeline.claimx.api_pace import Pace
+from kafka_pipeline.claimx.api_pace import MAX_HONOURED_S, Pace
 from kafka_pipeline.claimx.api_request import ApiRequest
 from kafka_pipeline.claimx.schemas import wire
 from kafka_pipeline.claimx.single_flight import Flight
 from kafka_pipeline.common.clock import Clock, Sleep
 from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.http.edges import error_body
 from kafka_pipeline.common.http.retry_after import retry_after_seconds
 from kafka_pipeline.common.observability.tracing import span
 from kafka_pipeline.common.resilience.limiter import (
@@ -36,6 +39,9 @@ Guard = Callable[[], AbstractAsyncContextManager[None]]
 """Wraps a single try, for a circuit breaker: may refuse on entry, sees the error of the try on exit."""
 
 _CHUNK_BYTES: Final = 256 * 1024
+_ERROR_BODY_S: Final = 2.0
+"""How long the form of an error's body is waited for: it is told, it decides nothing."""
+_HANG_MARGIN_S: Final = 60.0
 _TOO_MUCH: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
@@ -53,6 +59,18 @@ class ApiExchange:
         self._limiter = AdaptiveLimiter("claimx_api", limits)
         self._pace = Pace(rate_per_second=settings.rate_limit_per_second, clock=clock, sleep=sleep)
         self._session: aiohttp.ClientSession | None = None
+        self._callers = 0
+        self._last_sign_s = clock.monotonic()
+
+    @property
+    def hangs(self) -> bool:
+        """Whether callers wait here and no request has begun or ended for longer than any of them can take.
+
+        Every request has a time-out, and the pace no pause above a minute: an outage alone cannot do that.
+        """
+        pause_s = max(MAX_HONOURED_S, self._pace.interval_s)
+        longest_s = self._settings.timeout_s + pause_s + _HANG_MARGIN_S
+        return self._callers > 0 and self._clock.monotonic() - self._last_sign_s > longest_s
 
     def open(self) -> None:
         """Make the session; no connection yet."""
@@ -101,10 +119,21 @@ class ApiExchange:
 
     @asynccontextmanager
     async def _turn(self, guard: Guard) -> AsyncIterator[Use]:
-        async with self._limiter.slot() as use:
-            await self._pace.turn()
-            async with guard():
-                yield use
+        if self._callers == 0:
+            self._sign()
+        self._callers += 1
+        try:
+            async with self._limiter.slot() as use:
+                await self._pace.turn()
+                self._sign()
+                async with guard():
+                    yield use
+        finally:
+            self._callers -= 1
+            self._sign()
+
+    def _sign(self) -> None:
+        self._last_sign_s = self._clock.monotonic()
 
     async def _measured(self, request: ApiRequest, flight: Flight, use: Use) -> tuple[datetime, object]:
         requested_at = flight.sent_at = self._clock.now()
@@ -141,7 +170,7 @@ class ApiExchange:
                 data=request.body,
                 allow_redirects=False,
             ) as response:
-                self._raise_for_status(request, response)
+                await self._raise_for_status(request, response)
                 if response.status == HTTPStatus.NO_CONTENT:
                     return None  # no body is the empty answer [API-10]
                 body = await self._read_body(request, response)
@@ -152,7 +181,7 @@ class ApiExchange:
         # Raised outside the handler: the library's exception holds the URL and must not travel as context [SEC-7].
         raise request.failed(name, Category.TRANSIENT, silence=silence)
 
-    def _raise_for_status(self, request: ApiRequest, response: aiohttp.ClientResponse) -> None:
+    async def _raise_for_status(self, request: ApiRequest, response: aiohttp.ClientResponse) -> None:
         status = response.status
         category = category_of_status(status)
         if category is None:
@@ -165,8 +194,9 @@ class ApiExchange:
             if retry_after_s is not None:
                 not_before = now + timedelta(seconds=retry_after_s)
                 self._pace.slow_down(retry_after_s)
+        body = excerpt(await error_body(response, _ERROR_BODY_S, EXCERPT_BYTES))
         raise request.failed(
-            f"status {status}",
+            f"status {status}, {body}",
             category,
             status=status,
             reason=NOT_FOUND if status == HTTPStatus.NOT_FOUND else None,
@@ -210,4 +240,4 @@ def _decode(request: ApiRequest, body: bytearray) -> object:
             pass
         else:
             return lenient
-    raise request.failed("the body is not JSON", Category.TRANSIENT)
+    raise request.failed(f"the body is not JSON but {excerpt(text[:EXCERPT_BYTES])}", Category.TRANSIENT)

@@ -18,7 +18,8 @@ class Pace:
     """
 
     def __init__(self, *, rate_per_second: float, clock: Clock, sleep: Sleep) -> None:
-        self._interval_s = 1.0 / rate_per_second if rate_per_second > 0 else 0.0
+        self.interval_s = 1.0 / rate_per_second if rate_per_second > 0 else 0.0
+        """Least time between two requests."""
         self._clock = clock
         self._sleep = sleep
         self._next_slot = clock.monotonic()
@@ -32,9 +33,9 @@ class Pace:
         """Return when the next request may go."""
         while (wait_s := self._closed_until - self._clock.monotonic()) > 0:
             await self._sleep(wait_s)
-        if self._interval_s:
+        if self.interval_s:
             now = self._clock.monotonic()
             slot = max(now, self._next_slot)
-            self._next_slot = slot + self._interval_s
+            self._next_slot = slot + self.interval_s
             if slot > now:
                 await self._sleep(slot - now)

@@ -59,13 +59,13 @@ async def on_disk(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -
         raise DownloadError(Fault.CACHE_UNWRITABLE, detail=name) from None
 
 
-async def error_body(response: aiohttp.ClientResponse, timeout_s: float) -> bytes:
-    """Return at most 4 KiB of an error's body, or what came of it in time; raises nothing [LNK-7]."""
+async def error_body(response: aiohttp.ClientResponse, timeout_s: float, limit_bytes: int = ERROR_BODY_LIMIT) -> bytes:
+    """Return the beginning of an error's body, or what came of it in time; raises nothing [LNK-7]."""
     body = bytearray()
     with suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(timeout_s):
-            while len(body) < ERROR_BODY_LIMIT:
-                chunk = await response.content.read(ERROR_BODY_LIMIT - len(body))
+            while len(body) < limit_bytes:
+                chunk = await response.content.read(limit_bytes - len(body))
                 if not chunk:
                     break
                 body += chunk
