@@ -72,8 +72,9 @@ bench: $(VENV)/.package ## Measure, and print JSON with machine, versions and ra
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: docs
-docs: $(VENV)/.package ## Write anew what is generated from the code: docs/tables.md
+docs: $(VENV)/.package ## Write anew what is generated from the code: tables, metrics, dashboards
 	@$(BIN)/python -m kafka_pipeline.claimx.writers.docs --write
+	@$(BIN)/python -m kafka_pipeline.claimx.operations
 
 .PHONY: lock
 lock: | $(BIN)/python ## Pin every dependency anew within pyproject.toml, with hashes

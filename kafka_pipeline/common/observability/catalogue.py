@@ -65,6 +65,13 @@ class Catalogue:
         """Return all descriptions, by name."""
         return [spec for _, (spec, _) in sorted(self._defined.items())]
 
+    def spec_of(self, metric: Counter | Gauge | Histogram) -> MetricSpec:
+        """Return the description of a metric. Raises KeyError if it was defined past the catalogue."""
+        for spec, known in self._defined.values():
+            if known is metric:
+                return spec
+        raise KeyError("a metric that is not in the catalogue")
+
     def define(self, spec: MetricSpec) -> Counter | Gauge | Histogram:
         """Return the metric of that description. Raises MetricConflictError if the name means something else."""
         known = self._defined.get(spec.name)
