@@ -298,11 +298,8 @@ def _require_terminal() -> None:
 
 
 def _ask(question: str) -> None:
-    """Return if the answer is yes; else end."""
-    try:
-        agreed = typer.confirm(question, err=True)
-    except typer.Abort:
-        raise KeyboardInterrupt from None
-    if not agreed:
+    """Return if the answer is yes; else end. Nothing of it goes to standard output, where the data is."""
+    typer.echo(f"{question} [y/N] ", err=True, nl=False)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
         typer.echo("nothing was done", err=True)
         raise typer.Exit(PROBLEM)
