@@ -30,10 +30,15 @@ _DIGITS: Final = 15
 
 def carried(record: Record) -> Headers:
     """Return the headers that whatever follows from the record takes along."""
-    found = tuple([each for each in record.headers if each[0] in HANDED_ON])
-    if record.timestamp_ms < 0 or any(name == ORIGIN_AT for name, _ in found):
-        return found
-    return (*found, (ORIGIN_AT, b"%d" % record.timestamp_ms))
+    found: list[tuple[str, bytes]] = []
+    begun = record.timestamp_ms < 0
+    for each in record.headers:
+        if each[0] in HANDED_ON:
+            found.append(each)
+            begun = begun or each[0] == ORIGIN_AT
+    if not begun:
+        found.append((ORIGIN_AT, b"%d" % record.timestamp_ms))
+    return tuple(found)
 
 
 def handed_on(messages: Sequence[Message], record: Record) -> Sequence[Message]:

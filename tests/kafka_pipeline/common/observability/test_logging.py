@@ -8,7 +8,6 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,7 @@ CANARY = "Canary4711xyz"
 LINK = f"https://files.example.com/{CANARY}?sig={CANARY}"
 
 
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """Put the process's logging back after each test."""
-    root = logging.getLogger()
-    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook)
-    yield
-    for handler in [handler for handler in root.handlers if handler not in handlers]:
-        root.removeHandler(handler)
-        handler.close()
-    root.setLevel(level)
-    sys.excepthook, threading.excepthook = hooks
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logging_as_before")
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:

@@ -168,6 +168,7 @@ def test_a_trace_that_nobody_keeps_goes_on_all_the_same() -> None:
     assert [int(header[-2:], 16) & 1 for header in (ours, begun)] == [0, 0]  # the flag of what is kept
 
 
+@pytest.mark.usefixtures("logging_as_before")
 def test_lines_within_a_span_name_it(kept: Kept) -> None:
     """From a log line to its trace; outside of spans nothing is said."""
     stream = io.StringIO()
