@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -81,6 +82,18 @@ def test_a_secret_in_a_file_is_read_whenever_it_is_needed(tmp_path: Path) -> Non
     for secret in ("first", "second"):
         file.write_text(f"{secret}\n")
         assert account.obtain().secret == secret
+
+
+def test_every_example_of_the_page_can_be_copied(tmp_path: Path) -> None:
+    """docs/storage.md is where people begin."""
+    page = (Path(__file__).parents[3] / "docs" / "storage.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert examples
+    for example in examples:
+        (tmp_path / "settings.yaml").write_text(example, encoding="utf-8")
+        environ = {**APPLICATION, "AZURE_FEDERATED_TOKEN_FILE": "/token"}
+        lake = lake_location(load_config(tmp_path / "settings.yaml", {}, environ), environ)
+        assert lake.is_onelake
 
 
 @pytest.mark.parametrize("name", ["AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_MASTER_KEY"])
