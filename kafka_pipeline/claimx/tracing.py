@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Final
@@ -31,10 +30,14 @@ def open_tracer(config: PipelineConfig, environ: Mapping[str, str], stack: Async
             [Problem(field="tracing", what=what, remedy="unset it, and use the HTTP port of the collector")]
         )
     try:
-        from kafka_pipeline.common.observability.otel import OtelTracer, otlp_provider  # noqa: PLC0415 - only if asked
+        from kafka_pipeline.common.observability.otel import (  # noqa: PLC0415 - only if asked
+            OtelTracer,
+            otlp_provider,
+            send_rest,
+        )
     except ImportError:
         what, remedy = "is otlp, but OpenTelemetry is not installed", "install kafka-pipeline[tracing]"
         raise ConfigError([Problem(field="tracing", what=what, remedy=remedy)]) from None
     provider = otlp_provider()
-    stack.push_async_callback(asyncio.to_thread, provider.shutdown)
+    stack.push_async_callback(send_rest, provider)
     return OtelTracer(provider, describe=ids_of)

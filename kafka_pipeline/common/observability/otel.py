@@ -7,6 +7,8 @@ OTEL_SPAN_LINK_COUNT_LIMIT.
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -29,6 +31,9 @@ Describe = Callable[[Record], Mapping[str, Attribute]]
 
 SCOPE: Final = "kafka_pipeline"
 
+_LAST_WORDS_S: Final = 3.0
+"""A stop waits so long for a collector that does not answer."""
+
 _FAILED: Final = frozenset({"retry", "dead_letter"})
 """Outcomes that make a span an error."""
 
@@ -38,11 +43,20 @@ _W3C: Final = TraceContextTextMapPropagator()
 
 
 def otlp_provider() -> TracerProvider:
-    """Return a provider that sends spans where the environment says. `shutdown` sends what is left, and blocks."""
+    """Return a provider that sends spans where the environment says. `send_rest` ends it."""
     resource = Resource.create({SERVICE_NAME: "kafka-pipeline"}).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
+
+
+async def send_rest(provider: TracerProvider) -> None:
+    """Send what is left, as far as the collector takes it within a few seconds; never raises."""
+    # A thread that nobody waits for: where the collector is away, the exporter tries again for longer than a stop may
+    # last.
+    thread = threading.Thread(target=provider.shutdown, name="last-spans", daemon=True)
+    thread.start()
+    await asyncio.to_thread(thread.join, _LAST_WORDS_S)
 
 
 class OtelTracer:
