@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import resolve_name
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,7 @@ def test_lock_covers_every_dependency_of_the_project() -> None:
     """A dependency added without `make lock` is found here, not on a fresh machine."""
     wanted = {
         re.split(r"[<>=~!\[ ;]", line, maxsplit=1)[0].lower()
-        for line in [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["dev"]]
+        for line in [*PROJECT["project"]["dependencies"], *chain(*PROJECT["project"]["optional-dependencies"].values())]
     }
     locked = re.findall(
         r"^([A-Za-z0-9._-]+)==", (ROOT / "requirements-dev.txt").read_text(encoding="utf-8"), re.MULTILINE

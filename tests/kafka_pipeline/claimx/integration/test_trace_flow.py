@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,10 +17,13 @@ from prometheus_client import REGISTRY
 from kafka_pipeline.claimx.pipeline import Pipeline, WorkerKind
 from kafka_pipeline.claimx.record_ids import ids_of
 from kafka_pipeline.claimx.topics import DeadLetterKind
+from kafka_pipeline.common.deadletter.record import replayed
 from kafka_pipeline.common.messaging import Message
 from kafka_pipeline.common.messaging.carried import ORIGIN_AT, TRACEPARENT
 from kafka_pipeline.common.observability.otel import OtelTracer
 from kafka_pipeline.config import ConfigError
+from kafka_pipeline.simulator.fault_script import parse_fault_script
+from kafka_pipeline.simulator.world import LinkForm
 
 TRACE, SENDER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 FROM_OUTSIDE = ((TRACEPARENT, f"00-{TRACE}-{SENDER}-01".encode()),)
@@ -121,17 +124,43 @@ async def test_one_event_is_one_trace_from_ingest_to_file(
     assert "lake write" in traced.steps(uploaded)
 
 
-async def test_a_dead_letter_names_the_attempt_that_failed(site: Any) -> None:
-    """Its trace is the event's, its parent the span of the failure: whoever replays it goes on from there."""
+async def test_a_dead_letter_names_the_attempt_that_failed_and_a_replay_goes_on_from_there(site: Any) -> None:
+    """Its trace is the event's, its parent the span of the failure; and it still knows when all began."""
     traced = Traced(site)
     async with traced.working():
         await traced.send(b"no event")
-    (letter,) = await site.dead_letters(DeadLetterKind.EVENTS)
-    (stage,) = traced.spans()
-    assert parent(stage) == SENDER
-    assert letter.traceparent == f"00-{TRACE}-{ids(stage)[1]}-01".encode()
-    assert letter.record.header(ORIGIN_AT) is not None
-    assert told(stage)["error.type"] == "dead_letter"
+        (letter,) = await site.dead_letters(DeadLetterKind.EVENTS)
+        await site.put(site.topics.events, replayed(letter, topic=site.topics.events, value=letter.record.value))
+        await site.drained(site.topics.events)
+    first, second = traced.stage(WorkerKind.INGESTER)
+    assert [parent(first), parent(second)] == [SENDER, ids(first)[1]]
+    assert letter.traceparent == f"00-{TRACE}-{ids(first)[1]}-01".encode()
+    assert [told(each)["error.type"] for each in (first, second)] == ["dead_letter"] * 2
+    _, again = await site.dead_letters(DeadLetterKind.EVENTS)
+    assert {ids(each)[0] for each in (first, second)} == {TRACE}
+    began = {each.record.header(ORIGIN_AT) for each in (letter, again)}
+    assert len(began) == 1
+    assert None not in began
+
+
+async def test_a_retry_goes_on_from_the_attempt_that_failed(
+    new_site: Callable[..., Awaitable[Any]], new_task: Callable[..., Any]
+) -> None:
+    """However often and however late it is tried again, it is one trace."""
+    site = await new_site(config={"claimx_retry_delays_seconds": "1,1,1,1"})
+    site.simulator.put_faults(parse_fault_script(b"faults: [{fail: 1.0, endpoint: file, status: 500, times: 1}]"))
+    traced = Traced(site)
+    item = next(each for each in site.simulator.world.media.values() if each.link is not LinkForm.NONE)
+    task = new_task(site, item)
+    topic = site.topics.downloads_pending
+    async with traced.working():
+        await site.put(topic, Message(topic=topic, key=b"k", value=task.to_bytes(), headers=FROM_OUTSIDE))
+        await site.filled(site.topics.downloads_results, 2)  # that a retry follows, and that it is there
+        await site.drained(site.topics.downloads_results)
+    first, second = traced.stage(WorkerKind.DOWNLOADER)
+    assert [told(each)["kafka_pipeline.outcome"] for each in (first, second)] == ["retry", "success"]
+    assert [parent(first), parent(second)] == [SENDER, ids(first)[1]]
+    assert {ids(each)[0] for each in (first, second)} == {TRACE}
 
 
 async def test_no_secret_and_no_name_is_in_any_span(
