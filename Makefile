@@ -72,7 +72,7 @@ bench: $(VENV)/.package ## Measure, and print JSON with machine, versions and ra
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: docs
-docs: $(VENV)/.package ## Write anew what is generated from the code: tables, metrics, dashboards
+docs: $(VENV)/.package ## Write anew what is generated from the code: tables, settings, metrics, dashboards
 	@$(BIN)/python -m kafka_pipeline.claimx.writers.docs --write
 	@$(BIN)/python -m kafka_pipeline.claimx.operations
 

@@ -1,4 +1,4 @@
-"""Writes what is made from the catalogue: `python -m kafka_pipeline.claimx.operations`, or `make docs`."""
+"""Writes what is made from catalogue and settings: `python -m kafka_pipeline.claimx.operations`, or `make docs`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from kafka_pipeline.claimx.operations.files import made_files
 
 
 def main() -> None:
-    """Write `docs/metrics.md` and the dashboards."""
+    """Write `docs/metrics.md`, `docs/configuration.md` and the dashboards."""
     for path, text in made_files().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
