@@ -48,7 +48,7 @@ LABELS: Final[MappingProxyType[str, str]] = MappingProxyType(
         "status": "status of a transfer",
         "table": "name of a Delta table",
         "topic": "name of a Kafka topic that a worker reads",
-        "worker": "a worker, by the name of its command: `claimx-ingester` and so on",
+        "worker": "a worker, by the name of its command (`claimx-ingester`); with `-retries`, its loop for retries",
     }
 )
 """Every label with the values it can have: few, and known in advance [SEC-11]."""
