@@ -81,8 +81,11 @@ class PipelineConfig(BaseSettings):
     kafka_security_protocol: Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Upper] = Field(
         "PLAINTEXT", description="How to speak to the brokers."
     )
-    kafka_sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], Upper] | None = Field(
-        None, description="How to sign in, where the protocol is a SASL one."
+    kafka_sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"], Upper] | None = (
+        Field(None, description="How to sign in, where the protocol is a SASL one; OAUTHBEARER goes by azure_auth.")
+    )
+    kafka_oauth_scope: Annotated[Annotated[str, AfterValidator(azure.scope)] | None, Privacy.SHOWN_WHEN_VALID] = Field(
+        None, description="What a token for Kafka is for; unset: https://HOST/.default of the first broker."
     )
     kafka_sasl_username: Annotated[Annotated[str, AfterValidator(checks.sasl_username)] | None, Privacy.NEVER_SHOWN] = (
         Field(None, description="User name for SASL; $ConnectionString for Event Hubs.")
@@ -345,7 +348,7 @@ class PipelineConfig(BaseSettings):
             "ssl.certificate.location": self.kafka_ssl_certificate_location,
             "ssl.key.location": self.kafka_ssl_key_location,
         }
-        if self.kafka_sasl_mechanism is not None:
+        if self.kafka_sasl_mechanism not in {None, "OAUTHBEARER"}:
             options["sasl.password"] = self.kafka_sasl_password(environ)
         return {name: str(value) for name, value in options.items() if value is not None}
 
@@ -508,7 +511,8 @@ def _topic_conflicts(config: PipelineConfig) -> Iterator[Problem]:
 def _security_conflicts(config: PipelineConfig) -> Iterator[Problem]:
     """Find Kafka credentials that are incomplete, or that would silently stay unused."""
     protocol = config.kafka_security_protocol
-    for field, needs in (("kafka_sasl_mechanism", "SASL"), ("kafka_sasl_username", "SASL")):
+    named = () if config.kafka_sasl_mechanism == "OAUTHBEARER" else (("kafka_sasl_username", "SASL"),)
+    for field, needs in (("kafka_sasl_mechanism", "SASL"), *named):
         is_set = getattr(config, field) is not None
         if is_set and not protocol.startswith(needs):
             yield Problem(

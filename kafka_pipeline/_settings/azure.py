@@ -28,6 +28,12 @@ class AzureSettings(Protocol):
     @property
     def lake_url(self) -> str | None: ...
     @property
+    def kafka_sasl_mechanism(self) -> str | None: ...
+    @property
+    def kafka_sasl_username(self) -> str | None: ...
+    @property
+    def kafka_oauth_scope(self) -> str | None: ...
+    @property
     def azure_auth(self) -> str: ...
     @property
     def azure_storage_account(self) -> str | None: ...
@@ -59,6 +65,13 @@ def endpoint(value: str) -> str:
     return url
 
 
+def scope(value: str) -> str:
+    """Accept what Entra ID takes as a scope: a resource and what of it, usually `/.default`."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9.-]+/[A-Za-z0-9./_-]*", value):
+        raise ValueError("is no scope; give one such as https://namespace.servicebus.windows.net/.default")
+    return value
+
+
 def authority(value: str) -> str:
     """Accept the URL of Entra ID, which is never plain HTTP: it is sent the secret itself."""
     url = checks.base_url(value)
@@ -83,6 +96,13 @@ def conflicts(settings: AzureSettings) -> Iterator[Problem]:
     if missing := [field for field in _NEEDS.get(settings.azure_auth, ()) if getattr(settings, field) is None]:
         what = f"is {settings.azure_auth}, which needs {' and '.join(missing)}"
         yield Problem(field="azure_auth", what=what, remedy="set them, or choose another way to sign in")
+    by_token = settings.kafka_sasl_mechanism == "OAUTHBEARER"
+    if by_token and settings.kafka_sasl_username is not None:
+        what = "would not be used with kafka_sasl_mechanism OAUTHBEARER"
+        yield Problem(field="kafka_sasl_username", what=what, remedy="remove this: the token says who we are")
+    if not by_token and settings.kafka_oauth_scope is not None:
+        what = "would not be used without kafka_sasl_mechanism OAUTHBEARER"
+        yield Problem(field="kafka_oauth_scope", what=what, remedy="set that, or remove this")
     if settings.azure_secret_file is not None and settings.azure_auth not in {"key", "sas", "service_principal"}:
         yield Problem(
             field="azure_secret_file",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kafka_pipeline.claimx.identity import kafka_token
 from kafka_pipeline.claimx.topics import DeadLetterKind, Topics
 from kafka_pipeline.common.messaging import Broker, BrokerRefusedError, NewTopic
 from kafka_pipeline.common.messaging.embedded import EmbeddedBroker
@@ -26,6 +27,7 @@ def open_broker(config: PipelineConfig, environ: Mapping[str, str]) -> Broker:
         KafkaSettings(
             bootstrap_servers=config.kafka_bootstrap_servers,
             client_options=config.kafka_client_options(environ),
+            token=kafka_token(config, environ),
             session_timeout_s=config.kafka_session_timeout_seconds,
             max_poll_interval_s=config.kafka_max_poll_interval_seconds,
             max_message_bytes=_dead_letter_bytes(config),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,9 @@ class KafkaSettings:
     bootstrap_servers: str
     client_id: str = "kafka-pipeline"
     client_options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    token: Callable[[], tuple[str, float]] | None = field(default=None, repr=False)
+    """For OAUTHBEARER: returns a token and when it ends, in seconds since 1970. Called by librdkafka, at first and when
+    four fifths of the token's life are over; what it raises is tried again after ten seconds."""
     session_timeout_s: float = 45.0
     """Without a heartbeat for so long, the broker gives our partitions away."""
     heartbeat_interval_s: float = 3.0
@@ -60,6 +63,7 @@ class KafkaSettings:
 
     def common(self) -> dict[str, Any]:
         """Return the properties of every client."""
+        token = self.token
         return {
             "bootstrap.servers": self.bootstrap_servers,
             "client.id": self.client_id,
@@ -68,6 +72,7 @@ class KafkaSettings:
             "reconnect.backoff.max.ms": RECONNECT_MAX_MS,
             "log.connection.close": False,  # brokers close idle connections all day: no news
             **self.client_options,
+            **({} if token is None else {"oauth_cb": lambda _config: token()}),
         }
 
     def consumer(self, group: str) -> dict[str, Any]:

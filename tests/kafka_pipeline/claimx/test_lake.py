@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
 
-from kafka_pipeline.claimx.lake import azure_account, lake_location
-from kafka_pipeline.common.azure.credential import CredentialForm
-from kafka_pipeline.common.azure.sign_in import SignIn
+from kafka_pipeline.claimx.identity import azure_account, kafka_token
+from kafka_pipeline.claimx.lake import lake_location
+from kafka_pipeline.common.azure.credential import Credential, CredentialForm
+from kafka_pipeline.common.azure.sign_in import Account, SignIn
+from kafka_pipeline.common.messaging.kafka import KafkaSettings
 from kafka_pipeline.config import ConfigError, PipelineConfig, load_config
 
 ONELAKE = "abfss://ws@onelake.dfs.fabric.microsoft.com/lh.Lakehouse"
@@ -93,7 +99,7 @@ def test_every_example_of_the_page_can_be_copied(tmp_path: Path) -> None:
         (tmp_path / "settings.yaml").write_text(example, encoding="utf-8")
         environ = {**APPLICATION, "AZURE_FEDERATED_TOKEN_FILE": "/token"}
         lake = lake_location(load_config(tmp_path / "settings.yaml", {}, environ), environ)
-        assert lake.is_onelake
+        assert lake.is_onelake or "kafka_" in example
 
 
 @pytest.mark.parametrize("name", ["AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_MASTER_KEY"])
@@ -103,3 +109,54 @@ def test_a_key_that_the_library_would_take_by_itself_is_refused(name: str) -> No
     with pytest.raises(ConfigError, match=f"unset {name}") as caught:
         lake_location(*_load(**settings))
     assert SECRET not in str(caught.value)
+
+
+def test_a_token_for_kafka_is_of_the_same_identity_and_for_the_first_broker() -> None:
+    """Event Hubs wants tokens for its own host; a scope that is set wins."""
+    asked: list[str] = []
+
+    def obtain(self: Account, scope: str = "") -> Credential:
+        asked.append(f"{self.how.value} {scope}")
+        end = datetime.now(UTC) + timedelta(hours=1)
+        return Credential(form=CredentialForm.TOKEN, secret=SECRET, expires_at=end)
+
+    settings = {
+        "KAFKA_BOOTSTRAP_SERVERS": "ns.servicebus.windows.net:9093",
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+        "AZURE_STORAGE_KEY": "Zm9v",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Account, "obtain", obtain)
+        for more in ({}, {"KAFKA_OAUTH_SCOPE": "api://kafka/.default"}):
+            token = kafka_token(*_load(**settings, **more))
+            assert token is not None
+            secret, end = token()
+            assert (secret, end > datetime.now(UTC).timestamp()) == (SECRET, True)
+    assert asked == [
+        "managed_identity https://ns.servicebus.windows.net/.default",
+        "managed_identity api://kafka/.default",
+    ]
+    assert kafka_token(*_load()) is None
+    with pytest.raises(ConfigError, match="azure_auth: is key, which opens storage and not Kafka"):
+        kafka_token(*_load(**settings, AZURE_AUTH="key"))
+
+
+def test_a_kafka_client_asks_for_its_token() -> None:
+    """Each kind of client, as it is made; a failure to get one is told by the broker's connection, not by a crash."""
+    asked: list[str] = []
+
+    def token() -> tuple[str, float]:
+        asked.append("token")
+        return "token-of-this-test", datetime.now(UTC).timestamp() + 3_600
+
+    options = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "OAUTHBEARER"}
+    settings = KafkaSettings(bootstrap_servers="127.0.0.1:1", client_options=options, token=token)
+    assert "token" not in repr(settings).replace("token-", "")
+    clients: list[Any] = [
+        Producer(settings.producer()),
+        Consumer(settings.consumer("group")),
+        AdminClient(settings.common()),
+    ]
+    assert asked == ["token"] * len(clients)
+    clients[1].close()
