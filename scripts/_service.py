@@ -73,15 +73,15 @@ def clear(data: Path) -> None:
         raise ScriptError(f"{data} holds something else than a node of this script; name an empty folder")
 
 
-def down(data: Path, mark: str, folder: Path) -> int:
-    """Stop the service if it runs and remove what it stored."""
+def down(data: Path, mark: str, folder: Path, patience_s: float = STOP_TIMEOUT_S) -> int:
+    """Stop the service if it runs and remove what it stored; it has `patience_s` to end by itself."""
     if not data.is_dir():
         print("not running")
         return 0
     with one_at_a_time(folder):
         running = running_node(data, mark)
         if running is not None:
-            stop(running["pid"])
+            stop(running["pid"], patience_s)
             for left in running.get("leftovers", []):
                 Path(left).unlink(missing_ok=True)
         if (data / STATE).exists():
@@ -100,9 +100,9 @@ def command_line(pid: int) -> str:
     return listed.stdout
 
 
-def stop(pid: int) -> None:
+def stop(pid: int, polite_s: float = STOP_TIMEOUT_S) -> None:
     """End a process: politely, then not."""
-    for sign, patience_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, 5.0)):
+    for sign, patience_s in ((signal.SIGTERM, polite_s), (signal.SIGKILL, 5.0)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, sign)
         deadline = time.monotonic() + patience_s
