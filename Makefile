@@ -76,6 +76,10 @@ docs: $(VENV)/.package ## Write anew what is generated from the code: tables, se
 	@$(BIN)/python -m kafka_pipeline.claimx.writers.docs --write
 	@$(BIN)/python -m kafka_pipeline.claimx.operations
 
+.PHONY: chart
+chart: $(VENV)/.package ## Render the Helm chart anew for its tests, with helm (built once by Go where it is missing)
+	@$(BIN)/python -m tests.kafka_pipeline.deploy.chart
+
 .PHONY: lock
 lock: | $(BIN)/python ## Pin every dependency anew within pyproject.toml, with hashes
 	@test -x .cache/uv/bin/uv || $(BIN)/python -m venv .cache/uv
