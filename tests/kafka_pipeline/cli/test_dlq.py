@@ -16,7 +16,7 @@ from kafka_pipeline.claimx.topics import DeadLetterKind
 from kafka_pipeline.common.messaging import Message
 
 SECRET = "CANARY"
-MANY = 6_000
+MANY = 20_000
 
 LETTERS = {
     (DeadLetterKind.EVENTS, "malformed"): 3,
