@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -70,7 +70,9 @@ class Poison:
 def choose_poison(seed: int, feed: Sequence[FeedItem], truth: Truth) -> Poison:
     """Choose what is denied: the same for the same seed, world and feed; nothing where there is next to nothing."""
     rng = Random(f"{seed}:poison")
-    touched = sorted({item.event.project_id for item in feed if item.event and item.event_type in words.ROUTED_TYPES})
+    # An invitation may name its person: then it asks the API for nothing, and nothing may stop it [HND-1, HND-8].
+    invited = _projects_of(feed, words.POLICYHOLDER_TYPES)
+    touched = sorted(_projects_of(feed, words.ROUTED_TYPES) - invited)
     count = min(_MOST, len(touched) // _ONE_IN)
     projects = frozenset(rng.sample(touched, count))
     named = (item.event.task_assignment_id for item in feed if item.event and item.event.project_id in projects)
@@ -79,6 +81,10 @@ def choose_poison(seed: int, feed: Sequence[FeedItem], truth: Truth) -> Poison:
     others = sorted(str(row["media_id"]) for row in rows if row["project_id"] not in projects)
     files = frozenset(rng.sample(others, min(_MOST, len(others) // _ONE_IN)))
     return Poison(projects=projects, tasks=tasks, files=files)
+
+
+def _projects_of(feed: Iterable[FeedItem], event_types: Collection[str]) -> set[str]:
+    return {item.event.project_id for item in feed if item.event and item.event_type in event_types}
 
 
 def _denied(endpoints: Iterable[Endpoint], ids: frozenset[str]) -> Iterator[Fault]:

@@ -34,6 +34,8 @@ class Plan:
     storage_port: int = 0
     faults: bool = False
     """Whether ClaimX fails on purpose."""
+    stormed: bool = False
+    """Whether the storm has begun. It comes once: a second one could take attempts that the first one left."""
     repaired: bool = False
     """Whether the causes of the dead letters are repaired: from then on they are sent again."""
 

@@ -51,7 +51,7 @@ def _injected(storm: StormResult) -> Iterator[Line]:
     count = {kind: storm.injected.get(kind.value, 0) for kind in FaultKind}
     yield "errors", f"{count[FaultKind.FAIL]:,}", "answers with a status of 404 or 5xx"
     yield "too many requests", f"{count[FaultKind.THROTTLE]:,}", "answers with 429 and Retry-After, in two bursts"
-    yield "outage", f"{storm.storm.outage_s:.0f} s", "of the API: connections refused"
+    yield "outage", f"{storm.outage_s:.0f} s", "of the API: connections refused"
     yield "links that expire at once", f"{count[FaultKind.SHORT_LINKS]:,}", "and say so"
     yield "links called expired", f"{count[FaultKind.EXPIRED]:,}", "by the storage, though they looked good"
     yield "connections cut", f"{count[FaultKind.CUT]:,}", "in the middle of a list or a file"
@@ -65,9 +65,10 @@ def _deeds(storm: StormResult) -> Iterator[Line]:
     yield "API calls that failed", f"{deeds.failed_calls:,}", "most were cured by another try at once"
     yield "retries", f"{sum(deeds.retries.values()):,}", _each(deeds.retries)
     yield "links refreshed", f"{deeds.refreshed_links:,}", ""
-    for breaker, openings in sorted(deeds.openings.items()):
-        open_s = deeds.not_closed_s.get(breaker, 0.0)
-        yield f"breaker of {breaker}", f"{open_s:.0f} s", f"opened {openings:,} times, failed probes included"
+    for what, prefix in (("API breaker", "claimx_api"), ("download breakers", "download_host")):
+        openings = sum(count for breaker, count in deeds.openings.items() if breaker.startswith(prefix))
+        open_s = sum(seconds for breaker, seconds in deeds.not_closed_s.items() if breaker.startswith(prefix))
+        yield f"{what} open", f"{open_s:.0f} s", f"opened {openings:,} times, failed probes included"
     yield "batches that waited", f"{sum(deeds.waits.values()):,}", _each(deeds.waits)
 
 

@@ -19,7 +19,7 @@ from kafka_pipeline.cli.demo.folder import DemoFolder, Plan
 from kafka_pipeline.cli.demo.latency import Latencies, latencies
 from kafka_pipeline.cli.demo.progress import ProgressView, stages
 from kafka_pipeline.cli.demo.setaside import SetAside, expected_set_aside, read_set_aside, send_again
-from kafka_pipeline.cli.demo.storm import BREAKER_RESET_S, RETRY_DELAYS_S, Storm, storm_over
+from kafka_pipeline.cli.demo.storm import BREAKER_RESET_S, RETRY_DELAYS_S, Storm, outage_s, storm_over
 from kafka_pipeline.cli.errors import starting
 from kafka_pipeline.cli.workers import stop_on_signals
 from kafka_pipeline.common.messaging import Admin, Broker
@@ -54,6 +54,8 @@ class StormResult:
     """What a demo with faults has to tell beside the end."""
 
     storm: Storm
+    outage_s: float
+    """How long connections were refused in this run."""
     injected: dict[str, int]
     """Requests and links that were struck, by kind."""
     deeds: Deeds
@@ -142,6 +144,7 @@ class _Course:
     before_repair: Finding | None = field(default=None, init=False)
     sent_again: int = field(default=0, init=False)
     storm: Storm | None = field(default=None, init=False)
+    outage_s: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.publication = Publication(items=self.simulator.feed())
@@ -150,7 +153,7 @@ class _Course:
         """Go all the way."""
         if self.plan.faults:
             self.storm = await asyncio.to_thread(storm_over, self.simulator)
-            self.simulator.put_faults(self.storm.repaired if self.plan.repaired else self.storm.raging)
+            self._begin_storm(self.storm)
         topics = Topics.from_config(self.config)
         await publish(self.broker, self.admin, topics, self.publication)
         await wait_until_idle(self.admin, topics, idle_s=_IDLE_S)
@@ -183,12 +186,23 @@ class _Course:
             storm=None if self.storm is None else self._storm_result(self.storm),
         )
 
+    def _begin_storm(self, storm: Storm) -> None:
+        if self.plan.repaired:
+            return
+        script = storm.past if self.plan.stormed else storm.raging
+        self.outage_s = outage_s(script)
+        self.simulator.put_faults(script)
+        self._remember(replace(self.plan, stormed=True))
+
+    def _remember(self, plan: Plan) -> None:
+        self.plan = plan
+        self.folder.save(plan)
+
     async def _repair(self, storm: Storm, topics: Topics) -> None:
         """See that just what is poisoned is missing, end the poison, and send the dead letters again."""
         if not self.plan.repaired:
             self.before_repair = await self._find(storm.poison.held_back(self.simulator.truth()), storm)
-            self.plan = replace(self.plan, repaired=True)
-            self.folder.save(self.plan)
+            self._remember(replace(self.plan, repaired=True))
             self.simulator.put_faults(storm.repaired)
         self.sent_again = await send_again(Desk(self.broker, self.config))
         await wait_until_idle(self.admin, topics, idle_s=_IDLE_S)
@@ -203,6 +217,7 @@ class _Course:
     def _storm_result(self, storm: Storm) -> StormResult:
         return StormResult(
             storm=storm,
+            outage_s=self.outage_s,
             injected={kind.value: count for kind, count in self.simulator.injected.items()},
             deeds=self.watch.deeds(),
             before_repair=self.before_repair,

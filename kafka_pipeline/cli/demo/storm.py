@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from kafka_pipeline.simulator.fault_script import parse_fault_script
-from kafka_pipeline.simulator.faults import FaultScript, Outage
+from kafka_pipeline.simulator.faults import Fault, FaultScript, Outage
 from kafka_pipeline.simulator.poison import Poison, choose_poison
 from kafka_pipeline.simulator.simulator import Simulator
 
 STORM = b"""
 faults:
   - {at: 2s, for: 20s, outage: refuse}
-  - {throttle: 0.7, at: 24s, for: 2s, retry_after: 1s, times: 2}
-  - {throttle: 0.7, at: 1s, for: 1s, retry_after: 1s, form: date, times: 2}
+  - {throttle: 0.5, for: 2s, retry_after: 1s, form: date, times: 1}
+  - {throttle: 0.5, at: 24s, for: 6s, retry_after: 1s, times: 1}
   - {fail: 0.3, times: 3}
-  - {fail: 0.3, endpoint: files, times: 1}
+  - {fail: 0.3, endpoint: file, times: 1}
   - {short_links: 0.3, lifetime: 1s, times: 1}
   - {expired: 0.1, times: 1}
   - {cut: 0.1, endpoint: media, times: 1}
@@ -32,25 +32,38 @@ BREAKER_RESET_S = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storm:
-    """Two scripts: the second is the first without what somebody has repaired, and without the outage."""
+    """What is poisoned, and the weather beside it."""
 
     poison: Poison
-    raging: FaultScript
-    repaired: FaultScript
+    weather: FaultScript
 
     @property
-    def outage_s(self) -> float:
-        """How long connections are refused."""
-        return sum(fault.duration_s for fault in self.raging.faults if isinstance(fault.effect, Outage))
+    def raging(self) -> FaultScript:
+        """Everything at once."""
+        return replace(self.weather, faults=(*self.poison.faults(), *self.weather.faults))
+
+    @property
+    def past(self) -> FaultScript:
+        """What is left when the weather is good again: the poison."""
+        return replace(self.weather, faults=self.poison.faults())
+
+    @property
+    def repaired(self) -> FaultScript:
+        """The weather without the outage, once somebody has repaired what was poisoned."""
+        return replace(self.weather, faults=tuple(each for each in self.weather.faults if not _is_outage(each)))
 
 
 def storm_over(simulator: Simulator) -> Storm:
     """Return the storm for a simulator that has begun. The same seed gives the same."""
     seed = simulator.settings.seed
     poison = choose_poison(seed, simulator.feed(), simulator.truth())
-    weather = replace(parse_fault_script(STORM), seed=seed)
-    return Storm(
-        poison=poison,
-        raging=replace(weather, faults=(*poison.faults(), *weather.faults)),
-        repaired=replace(weather, faults=tuple(each for each in weather.faults if not isinstance(each.effect, Outage))),
-    )
+    return Storm(poison=poison, weather=replace(parse_fault_script(STORM), seed=seed))
+
+
+def outage_s(script: FaultScript) -> float:
+    """Return how long connections are refused in all."""
+    return sum(fault.duration_s for fault in script.faults if _is_outage(fault))
+
+
+def _is_outage(fault: Fault) -> bool:
+    return isinstance(fault.effect, Outage)

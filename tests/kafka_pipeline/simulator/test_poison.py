@@ -19,13 +19,18 @@ def feed_of(settings: SimulatorSettings) -> tuple[FeedItem, ...]:
 
 
 def test_the_choice_follows_from_the_seed(small_settings: SimulatorSettings, small_truth: Truth) -> None:
-    """The same seed denies the same; the files are of projects that are not denied."""
+    """The same seed denies the same; the files are of projects that are not denied.
+
+    No project is denied of which an event may be enriched without asking the API.
+    """
     feed = feed_of(small_settings)
     poison = choose_poison(1, feed, small_truth)
     assert poison == choose_poison(1, feed, small_truth)
     assert poison != choose_poison(2, feed, small_truth)
     assert poison.projects
     assert poison.files
+    told = {item.event_type for item in feed if item.event and item.event.project_id in poison.projects}
+    assert not told & words.POLICYHOLDER_TYPES
     rows = small_truth.tables["claimx_attachments"].rows
     assert not poison.projects & {str(rows[media_id,]["project_id"]) for media_id in poison.files}
 
