@@ -11,6 +11,7 @@ from typing import Self
 
 import structlog
 
+from kafka_pipeline.claimx import monitoring
 from kafka_pipeline.claimx.api_client import ClaimXApiClient, ClaimXApiSettings
 from kafka_pipeline.claimx.api_health import ApiHealth
 from kafka_pipeline.claimx.broker import ensure_topics, open_broker
@@ -34,6 +35,7 @@ from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.lake.objects import check_writable
 from kafka_pipeline.common.lake.writer import LakeWriter
 from kafka_pipeline.common.messaging import Broker, Producer
+from kafka_pipeline.common.observability.health import Findings
 from kafka_pipeline.common.observability.tracing import Tracer
 from kafka_pipeline.common.resilience.breaker import CircuitSettings
 from kafka_pipeline.common.resilience.flood import FloodLimits
@@ -46,9 +48,6 @@ _BROKER_CHECK_S = 10.0
 """Long enough for a slow TLS handshake; a person waits for the answer."""
 
 _CLEAN_EVERY_S = 3_600.0
-
-_HUNG_S = 60.0
-"""A loop turns several times a second; a rebalance holds it for half of this at most."""
 
 _PROBE_MARGIN_S = 5.0
 """How much longer than a call may last its place as a probe is kept."""
@@ -100,6 +99,7 @@ class Pipeline:
         self._broker: Broker
         self._producer: Producer
         self._loops: list[WorkerLoop] = []
+        self._watch: monitoring.BrokerWatch
         self._files: FileWorkers
         self._client: ClaimXApiClient | None = None
         self._lake: LakeWriter
@@ -126,6 +126,7 @@ class Pipeline:
         """
         watcher = asyncio.create_task(self._stop_when_idle(stop, exit_when_idle_s), name="idle-watch")
         cleaner = asyncio.create_task(self._keep_cache_clean(), name="cache-cleaner")
+        broker_watch = asyncio.create_task(self._watch.run(), name="broker-watch")
         loops = [asyncio.create_task(loop.run(stop), name=loop.name) for loop in self._loops]
         try:
             await asyncio.wait([*loops, watcher], return_when=asyncio.FIRST_EXCEPTION)
@@ -133,25 +134,34 @@ class Pipeline:
             stop.set()
             watcher.cancel()
             cleaner.cancel()
-            results = await asyncio.gather(*loops, watcher, cleaner, return_exceptions=True)
+            broker_watch.cancel()
+            results = await asyncio.gather(*loops, watcher, cleaner, broker_watch, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result
 
-    def not_alive(self) -> list[str]:
-        """Return the workers whose loop hangs. An outage is no reason: restarting would not end it."""
-        return [f"{loop.name} hangs" for loop in self._loops if loop.since_turn_s > _HUNG_S]
+    @property
+    def begun(self) -> bool:
+        """Whether every worker has begun and none has ended."""
+        return not any(loop.signs.drains for loop in self._loops)
 
-    def not_ready(self) -> list[str]:
+    def liveness(self) -> Findings:
+        """Return why only a restart can help. An outage of a dependency is no reason: restarting would not end it."""
+        return monitoring.liveness(self._loops, self._services())
+
+    def readiness(self) -> Findings:
         """Return what stands in the way of work, in words of [WRK-5] where it has them."""
-        reasons = [f"{loop.name} has no partitions" for loop in self._loops if not loop.assigned]
-        waits = {reason for loop in self._loops for reason in loop.waiting_for if reason != IN_PLACE}
-        reasons += sorted(waits if self._client is None else waits | self._client.not_ready())
-        if not self._lake.healthy:
-            reasons.append("lake_unavailable")
-        if self._files.cache is not None and not self._files.cache.writable:
-            reasons.append("cache_unwritable")
-        return reasons
+        return monitoring.readiness(
+            self._loops, self._services(), connected=self._watch.connected, ignoring=frozenset({IN_PLACE})
+        )
+
+    def _services(self) -> dict[str, monitoring.Service]:
+        services: dict[str, monitoring.Service] = {"lake": self._lake}
+        if self._client is not None:
+            services["claimx_api"] = self._client
+        if self._files.cache is not None:
+            services["cache"] = self._files.cache
+        return services
 
     async def _stop_when_idle(self, stop: asyncio.Event, idle_s: float | None) -> None:
         if idle_s is None:
@@ -182,6 +192,7 @@ class Pipeline:
         tracer = self._tracer or open_tracer(self._config, self._environ, self._stack)
         self._broker = open_broker(self._config, self._environ)
         self._stack.push_async_callback(self._broker.close)
+        self._watch = monitoring.BrokerWatch(self._broker, self._loops, clock=self._clock)
         await self._broker.check(_BROKER_CHECK_S)
         await ensure_topics(self._broker, self.topics, self._config)
         location = lake_location(self._config, self._environ, clock=self._clock)

@@ -13,6 +13,7 @@ import structlog
 import typer
 import uvloop
 
+from kafka_pipeline.claimx.monitoring import HealthBoard
 from kafka_pipeline.claimx.pipeline import Pipeline, WorkerKind
 from kafka_pipeline.cli.errors import starting
 from kafka_pipeline.cli.invocation import invocation
@@ -82,11 +83,12 @@ async def run_workers(
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         with starting(kinds[0].value if len(kinds) == 1 else "claimx-all"):
-            pipeline = await stack.enter_async_context(Pipeline(config, kinds, environ=os.environ))
+            board = HealthBoard()
             if config.health_port:
-                await stack.enter_async_context(
-                    HealthServer(config.health_port, liveness=pipeline.not_alive, readiness=pipeline.not_ready)
-                )
+                server = HealthServer(config.health_port, started=board.started, live=board.live, ready=board.ready)
+                await stack.enter_async_context(server)
+            pipeline = await stack.enter_async_context(Pipeline(config, kinds, environ=os.environ))
+            board.watch(pipeline)
         with stop_on_signals(stop):
             await pipeline.run(stop, exit_when_idle_s=exit_when_idle_s)
 

@@ -2,11 +2,11 @@
 
 A piece of work, a batch say, has a pulse. Whatever works on it, however deep below, says what it is about to do:
 
-| | means | not stuck |
+| | means | is no silence |
 |---|---|---|
-| `with within(30)` | a step that ends by itself in that time: it has a time-out of its own | until that time is over |
-| `with awaiting("lake")` | waiting for something that others watch: a dependency, a turn, room | as long as that lasts |
-| `beat()` | something has gone on | for the grace time |
+| `with within(30)` | a step that ends by itself in that time: it has a time-out of its own | until then |
+| `with awaiting("lake")` | waiting for something that others watch: a dependency, a turn, room | while it lasts |
+| `beat()` | something has gone on | at this moment |
 
 Whoever says nothing for longer than the grace time, and waits for nothing, is stuck: an event that nobody sets, a lock
 that nobody frees. Outside of any piece of work these calls do nothing. A pulse belongs to one event loop.

@@ -296,12 +296,14 @@ class Program:
         self.folder = folder
         self._started: list[Running] = []
 
-    async def start(self, *arguments: str, stdin: bytes | None = None, **environ: str) -> Running:
-        """Start it."""
+    async def start(
+        self, *arguments: str, stdin: bytes | None = None, module: str = "kafka_pipeline", **environ: str
+    ) -> Running:
+        """Start it, or a module that stands in for it."""
         ours = {name.upper() for name in PipelineConfig.model_fields} | {TOKEN_VARIABLE, "COLUMNS"}
         base = {name: value for name, value in os.environ.items() if name not in ours}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "kafka_pipeline", *arguments),
+            *(sys.executable, "-m", module, *arguments),
             env=base | {"PYTHONPATH": str(ROOT)} | environ,
             cwd=self.folder,
             stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,

@@ -45,6 +45,7 @@ PURE_CORE = [
     "kafka_pipeline.common.resilience.aimd",
     "kafka_pipeline.common.resilience.circuit",
     "kafka_pipeline.common.runtime.batching",
+    "kafka_pipeline.common.runtime.liveness",
     "kafka_pipeline.common.runtime.offsets",
     "kafka_pipeline.common.runtime.outcomes",
 ]

@@ -17,6 +17,7 @@ from kafka_pipeline.common.http.cache import FileCache
 from kafka_pipeline.common.http.errors import DownloadError, Fault
 from kafka_pipeline.common.http.sinks import FileSink
 from kafka_pipeline.common.messaging import Message
+from kafka_pipeline.common.pulse import awaiting
 from kafka_pipeline.common.runtime.outcomes import Done
 
 _FIRST_PAUSE_S: Final = 0.5
@@ -61,7 +62,9 @@ class CacheTransfer:
         needed_bytes, pause_s = 0, _FIRST_PAUSE_S
         while True:
             async with self._fetcher.turn(task):
-                with await self._cache.reserve(needed_bytes) as room:
+                with awaiting("room"):
+                    reserved = await self._cache.reserve(needed_bytes)
+                with reserved as room:
                     try:
                         arrived = await self._fetcher.fetch(task, FileSink(path), room=room.try_grow)
                     except DownloadError as error:

@@ -10,6 +10,7 @@ import structlog
 
 from kafka_pipeline.common.clock import Sleep
 from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.pulse import awaiting
 
 FIRST_PAUSE_S: Final = 0.5
 LAST_PAUSE_S: Final = 30.0
@@ -68,5 +69,6 @@ class FilePatience:
         if alone or error.category not in {Category.TRANSIENT, Category.AUTH}:
             raise error
         _log.warning("lake_waited_for", media_id=self._media_id, error=error.text, again_in_s=self._pause_s)
-        await self._lake.pause(self._pause_s)
+        with awaiting("lake"):
+            await self._lake.pause(self._pause_s)
         self._pause_s = min(self._pause_s * 2, LAST_PAUSE_S)

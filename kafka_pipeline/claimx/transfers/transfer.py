@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -19,6 +19,7 @@ from kafka_pipeline.common.http.guard import Credential
 from kafka_pipeline.common.http.hosts import HostGates
 from kafka_pipeline.common.http.sinks import Sink
 from kafka_pipeline.common.observability.tracing import span
+from kafka_pipeline.common.pulse import awaiting
 from kafka_pipeline.common.runtime.outcomes import Done
 
 
@@ -61,7 +62,10 @@ class Fetcher:
     @asynccontextmanager
     async def turn(self, task: ClaimXDownloadTask) -> AsyncIterator[None]:
         """Wait for a place, and hold it: first among the files of the host, so that its queue keeps no others out."""
-        async with self._gates.place(task.download_url), self._places:
+        async with AsyncExitStack() as held:
+            with awaiting("turn"):
+                await held.enter_async_context(self._gates.place(task.download_url))
+                await held.enter_async_context(self._places)
             yield
 
     async def fetch(

@@ -23,9 +23,13 @@ from kafka_pipeline.common.http.cache import FileCache
 from kafka_pipeline.common.lake.lookup import GroupedLookup
 from kafka_pipeline.common.lake.objects import ObjectStore
 from kafka_pipeline.common.messaging import Message, Record
+from kafka_pipeline.common.pulse import awaiting, within
 from kafka_pipeline.common.runtime.batching import Ordering
 from kafka_pipeline.common.runtime.outcomes import Done, Outcome, Skip
 from kafka_pipeline.common.runtime.processor import failure_outcome
+
+_HASH_S = 3_600.0
+"""Longest time to hash a cached file: of the largest one on a slow disk, with company."""
 
 _log = structlog.get_logger(__name__)
 
@@ -107,9 +111,13 @@ class ClaimXUploadWorker:
         return failure_outcome(error)
 
     async def _transfer(self, task: ClaimXCachedDownload, local: Path) -> None:
-        async with self._transfers:
+        with awaiting("turn"):
+            await self._transfers.acquire()
+        try:
             await _check_cached(task, local)
             await self._put(task, local)
+        finally:
+            self._transfers.release()
         # Outside the bound: the wait for the commit is the longest step, and the commit wants company.
         await self._writer.write_attachments([stored_row(task, _arrived(task))])
         monitoring.FILE_BYTES.observe(task.bytes_downloaded)
@@ -120,7 +128,8 @@ class ClaimXUploadWorker:
         patience = self._patience.with_file(task.media_id)
         while True:
             try:
-                await self._files.put_file(task.blob_path, local)
+                with awaiting("lake"):
+                    await self._files.put_file(task.blob_path, local)
             except PipelineError as error:
                 await patience.after(error)
                 await _check_cached(task, local)  # another owner of the partition may have taken it meanwhile
@@ -134,7 +143,8 @@ class ClaimXUploadWorker:
 
 async def _check_cached(task: ClaimXCachedDownload, local: Path) -> None:
     try:
-        digest = await asyncio.to_thread(_sha256, local)
+        with within(_HASH_S):
+            digest = await asyncio.to_thread(_sha256, local)
     except FileNotFoundError:
         raise CacheLostError("is gone") from None
     if digest != task.content_sha256:

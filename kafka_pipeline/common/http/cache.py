@@ -32,6 +32,8 @@ from kafka_pipeline.common.http.errors import DownloadError
 
 _log = structlog.get_logger(__name__)
 
+CACHE_UNWRITABLE: Final = "cache_unwritable"
+
 MAX_AGE: Final = timedelta(hours=24)
 """A file older than this was forgotten: its upload was given up, or its message lost its consumer."""
 
@@ -115,6 +117,15 @@ class FileCache:
         self._waiting: deque[asyncio.Event] = deque()
         self.writable = True
         """Whether the last download found the disk willing; whoever downloads sets it, readiness tells it."""
+
+    @property
+    def hangs(self) -> bool:
+        """Never: whoever waits for room looks at the folder every second."""
+        return False
+
+    def not_ready(self) -> frozenset[str]:
+        """Return what stands in the way of downloads."""
+        return frozenset() if self.writable else frozenset({CACHE_UNWRITABLE})
 
     @property
     def used_bytes(self) -> int:

@@ -34,6 +34,7 @@ from kafka_pipeline.common.http.guard import Allowed, Credential, DownloadPolicy
 from kafka_pipeline.common.http.resolver import CheckedResolver
 from kafka_pipeline.common.http.retry_after import retry_after_seconds
 from kafka_pipeline.common.http.sinks import FileSink, Sink
+from kafka_pipeline.common.pulse import within
 
 IsLoginPage = Callable[[URL], bool]
 """Says whether the target of a redirect is the service's own login page."""
@@ -183,8 +184,9 @@ class Downloader:
         link = parse_link(url)
         transfer = _Transfer(sink=sink, suffix=Path(file_name).suffix, room=room or (lambda _bytes: True))
         try:
-            async with asyncio.timeout(self._policy.total_timeout_s):
-                resumes = await self._attempt(link, transfer, credential)
+            with within(self._policy.total_timeout_s):
+                async with asyncio.timeout(self._policy.total_timeout_s):
+                    resumes = await self._attempt(link, transfer, credential)
         except TimeoutError:
             host = None if isinstance(link, Refused) else link.origin.host
             fault = Fault.SINK_SLOW if transfer.in_sink else Fault.TIMED_OUT

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextvars import Context
 from typing import Generic, TypeVar
 
+from kafka_pipeline.common.pulse import awaiting
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -33,7 +35,8 @@ class GroupedLookup(Generic[K, V]):
         if self._reader is None or self._reader.done():
             # In a context of its own: it reads for many callers, and is in nobody's trace.
             self._reader = asyncio.create_task(self._read(), name="grouped-lookup", context=Context())
-        return await asyncio.shield(future)
+        with awaiting("lake"):
+            return await asyncio.shield(future)
 
     async def _read(self) -> None:
         while self._waiting:

@@ -22,10 +22,13 @@ from kafka_pipeline.common.lake.rules import Row
 from kafka_pipeline.common.lake.sql import Value
 from kafka_pipeline.common.lake.tables import TableSpec
 from kafka_pipeline.common.observability.tracing import span
+from kafka_pipeline.common.pulse import awaiting
 
 _log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
+
+LAKE_UNAVAILABLE = "lake_unavailable"
 
 FIRST_PAUSE_SECONDS = 0.5
 LAST_PAUSE_SECONDS = 30.0
@@ -36,6 +39,10 @@ UNFORESEEN_TRIES = 3
 
 STALL_SECONDS = 300.0
 """A single write that takes longer than this is taken for hung: readiness turns false."""
+
+HANG_SECONDS = 900.0
+"""A call that takes longer than this is taken for hung, which only a restart ends: liveness turns false. Far above any
+outage: a request ends within a minute, whatever happens, and its call with it."""
 
 THREADS = 8
 """Tables written at once, with reads in between. deltalake runs its own threads below and frees the GIL."""
@@ -91,7 +98,7 @@ class TableWriter(Generic[T]):
     async def write(self, rows: Sequence[T]) -> None:
         """Return when the rows are durable; raises PipelineError, permanent or unknown."""
         if rows:
-            with span("lake write", table=self._table, rows=len(rows)):
+            with span("lake write", table=self._table, rows=len(rows)), awaiting("lake"):
                 await self._committer.write(rows)
 
     async def drain(self) -> None:
@@ -167,6 +174,8 @@ class LakeWriter:
         self._sleep = sleep
         self._jitter = jitter
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="lake")
+        self._began_s: dict[object, float] = {}
+        """Since when each call of the library is under way or waits for a thread."""
         self._tables: dict[str, TableWriter[Row]] = {}
         self._appenders: dict[str, TableWriter[Positioned]] = {}
 
@@ -197,7 +206,7 @@ class LakeWriter:
         failures = unforeseen = 0
         while True:
             try:
-                with span("lake read", table=spec.name, keys=len(keys)):
+                with span("lake read", table=spec.name, keys=len(keys)), awaiting("lake"):
                     return await self._in_thread(lambda: self._store.existing(spec, keys, columns))
             except PipelineError as error:
                 failures += 1
@@ -207,7 +216,18 @@ class LakeWriter:
                     raise
                 metrics.RETRIES.labels(spec.name).inc()
                 _log.warning("lake_not_readable", table=spec.name, category=error.category.value, error=error.text)
-            await self._sleep(pause_seconds(failures, self._jitter()))
+            with awaiting("lake"):
+                await self._sleep(pause_seconds(failures, self._jitter()))
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a call of the library does not return: no outage, for its requests have time-outs of their own."""
+        began_s = min(self._began_s.values(), default=None)
+        return began_s is not None and self._clock.monotonic() - began_s > HANG_SECONDS
+
+    def not_ready(self) -> frozenset[str]:
+        """Return what stands in the way of writing."""
+        return frozenset() if self.healthy else frozenset({LAKE_UNAVAILABLE})
 
     @property
     def healthy(self) -> bool:
@@ -243,9 +263,13 @@ class LakeWriter:
         )
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
+        this = object()
+        self._began_s[this] = self._clock.monotonic()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except (Exception, asyncio.CancelledError):
             raise
         except BaseException as error:  # noqa: BLE001 - a panic of the native library is no Exception
             raise PipelineError(f"the lake's library failed: {type(error).__name__}", Category.UNKNOWN) from None
+        finally:
+            del self._began_s[this]

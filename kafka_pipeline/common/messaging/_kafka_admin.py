@@ -190,7 +190,12 @@ class KafkaAdmin:
         self, client: AdminClient, partitions: Iterable[TopicPartition], which: OffsetSpec
     ) -> dict[TopicPartition, int]:
         asked = {_native(partition): which for partition in partitions}
-        futures = client.list_offsets(asked, request_timeout=self._settings.request_timeout_s)
+        # As far as our consumers read: what an open transaction holds back is not there yet.
+        futures = client.list_offsets(
+            asked,
+            isolation_level=confluent_kafka.IsolationLevel.READ_COMMITTED,
+            request_timeout=self._settings.request_timeout_s,
+        )
         return {_ours(key): result.offset for key, result in self._results(client, futures, "offsets of").items()}
 
     def _group_offsets(

@@ -20,6 +20,7 @@ from kafka_pipeline.common.messaging import Record, TopicPartition
 from kafka_pipeline.common.messaging.carried import origin_ms
 from kafka_pipeline.common.observability import metrics
 from kafka_pipeline.common.observability.tracing import NO_TRACER, Tracer
+from kafka_pipeline.common.pulse import Pulse, beat, felt
 from kafka_pipeline.common.runtime.batching import Batcher, Delivery
 from kafka_pipeline.common.runtime.flight import Flight, InFlight
 from kafka_pipeline.common.runtime.offsets import OffsetTracker
@@ -80,9 +81,19 @@ class Batches:
         return self._in_flight.records >= self._max_in_flight_records
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is in flight."""
+        return not self._in_flight.tasks
+
+    @property
     def unavailable(self) -> bool:
         """Whether everything waits, because a dependency is down that all records need."""
         return self._in_flight.unavailable
+
+    @property
+    def overdue_s(self) -> float:
+        """How long a sign of life of any batch has been due, in seconds."""
+        return self._in_flight.overdue_s
 
     @property
     def waiting_for(self) -> frozenset[str]:
@@ -99,7 +110,7 @@ class Batches:
             batch = self._batcher.take(now_s)
             if not batch:
                 return
-            flight = Flight(batch)
+            flight = Flight(batch, Pulse(self._clock.monotonic))
             task = asyncio.create_task(self._run_batch(flight), name=f"{self._processor.name}-batch")
             self._in_flight.add(task, flight)
             task.add_done_callback(self._batch_over)
@@ -121,6 +132,10 @@ class Batches:
         self._on_progress()
 
     async def _run_batch(self, flight: Flight) -> None:
+        with felt(flight.pulse):
+            await self._work(flight)
+
+    async def _work(self, flight: Flight) -> None:
         """Work on a batch until nothing of it is left; what waits for a dependency is tried again when that is back."""
         started_s = self._clock.monotonic()
         tries = 0
@@ -130,6 +145,7 @@ class Batches:
             records = [delivery.record for delivery in batch]
             with self._tracer.batch(self._processor.name, self._processor.group, records) as trace:
                 outcomes = await self._outcomes(trace.records)
+                beat()
                 settlements = await self._outbox.settle(trace.records, outcomes, tries=tries)
                 trace.ended([one.label if isinstance(one, Settled) else WAITS for one in settlements])
             settled = [(each, one) for each, one in zip(batch, settlements, strict=True) if isinstance(one, Settled)]
@@ -194,6 +210,7 @@ class Batches:
         self._reasons = frozenset(labels)
 
     async def _outcomes(self, records: Sequence[Record]) -> list[Outcome]:
+        beat()
         try:
             outcomes = list(await self._processor.process(records))
             if len(outcomes) != len(records):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from kafka_pipeline.common.messaging import TopicPartition
+from kafka_pipeline.common.pulse import Pulse
 from kafka_pipeline.common.runtime.batching import Delivery, size_of
 from kafka_pipeline.common.runtime.outcomes import Wait
 
@@ -15,14 +16,20 @@ from kafka_pipeline.common.runtime.outcomes import Wait
 class Flight:
     """One batch. `left` is what is not finished; while it rests, `waits` says for what, one for each of `left`."""
 
-    def __init__(self, deliveries: Sequence[Delivery]) -> None:
+    def __init__(self, deliveries: Sequence[Delivery], pulse: Pulse) -> None:
         self.left = list(deliveries)
+        self.pulse = pulse
         self.busy_keys = self.left
         """Deliveries whose keys are not yet free for others."""
         self.waits: list[Wait] = []
         self.at_rest = asyncio.Event()
         """Set while nobody works on it: it waits, or it is over."""
         self._nothing_left = asyncio.Event()
+
+    @property
+    def overdue_s(self) -> float:
+        """How long a sign of life has been due, in seconds; 0 for what waits for a dependency."""
+        return 0.0 if self.waits else self.pulse.overdue_s
 
     def touches(self, partitions: Collection[TopicPartition]) -> bool:
         """Tell whether any record that is left came from one of these."""
@@ -35,6 +42,7 @@ class Flight:
 
     def rise(self) -> None:
         """End the wait, for whatever reason."""
+        self.pulse.beat()
         self.waits = []
         self.at_rest.clear()
 
@@ -89,6 +97,11 @@ class InFlight:
     def unavailable(self) -> bool:
         """Whether something waits for a dependency without which nothing else can be done either."""
         return any(not wait.alone for flight in self for wait in flight.waits)
+
+    @property
+    def overdue_s(self) -> float:
+        """How long a sign of life of any batch has been due, in seconds."""
+        return max((flight.overdue_s for flight in self), default=0.0)
 
     def waiting(self) -> Counter[str]:
         """Return how many records wait, by what they wait for."""

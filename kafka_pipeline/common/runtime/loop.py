@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -41,6 +41,7 @@ from kafka_pipeline.common.runtime.batches import Batches
 from kafka_pipeline.common.runtime.batching import Batcher, Delivery
 from kafka_pipeline.common.runtime.delays import Delays, due_at_ms
 from kafka_pipeline.common.runtime.gauges import telling
+from kafka_pipeline.common.runtime.liveness import Hearing, Signs
 from kafka_pipeline.common.runtime.offsets import OffsetTracker
 from kafka_pipeline.common.runtime.outbox import Describe, Outbox, position
 from kafka_pipeline.common.runtime.processor import FailureRouter, Processor
@@ -120,7 +121,9 @@ class WorkerLoop:
         self._told_pauses: dict[str, int] = {}
         self._closed = False
         self._room_again = asyncio.Event()
-        self._last_commit_s = self._last_turn_s = clock.monotonic()
+        self._last_commit_s = self._last_turn_s = self._last_begun_s = clock.monotonic()
+        self._drains = True
+        self._hearing = Hearing()
         self._log = _log.bind(worker=processor.name)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -139,11 +142,14 @@ class WorkerLoop:
             assigned=lambda: len(self._consumer.assignment()),
             clock=self._clock,
         ):
+            self._last_turn_s = self._last_begun_s = self._clock.monotonic()
+            self._drains = False
             try:
                 await self._consumer.subscribe(self._topics, self)
                 while not stop.is_set() and self._batches.defect is None:
                     await self._turn()
             finally:
+                self._drains = True
                 await self._drain()
                 self._log.info("worker_stopped")
         if self._batches.defect is not None:
@@ -158,6 +164,29 @@ class WorkerLoop:
     def since_turn_s(self) -> float:
         """Seconds since the loop last turned: small also while a dependency is away, large only if it hangs."""
         return self._clock.monotonic() - self._last_turn_s
+
+    @property
+    def signs(self) -> Signs:
+        """What it shows of itself, for the decision whether it is stuck."""
+        now_s = self._clock.monotonic()
+        return Signs(
+            since_turn_s=now_s - self._last_turn_s,
+            overdue_s=self._batches.overdue_s,
+            stranded_s=now_s - self._last_begun_s,
+            deaf_s=self._hearing.deaf_s(now_s),
+            drains=self._drains,
+        )
+
+    @property
+    def listens_to(self) -> frozenset[TopicPartition]:
+        """The partitions from which records are to come now: those that are assigned and not paused."""
+        return frozenset() if self._closed else self._consumer.assignment() - self._paused
+
+    def looked(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Be told where the partitions it listens to end."""
+        listened = self.listens_to
+        known = {partition: end for partition, end in ends.items() if partition in listened}
+        self._hearing.looked(known, self._clock.monotonic())
 
     @property
     def assigned(self) -> bool:
@@ -178,6 +207,8 @@ class WorkerLoop:
         records = await self._consumer.poll(self._room(), 0.0 if self._closed else self._poll_timeout_s())
         await self._take_in(records)
         self._batches.dispatch()
+        if not self._batches.idle or not self._offsets.unfinished():
+            self._last_begun_s = self._clock.monotonic()
         if self._clock.monotonic() - self._last_commit_s >= self._settings.commit_interval_s:
             await self._commit()
 
@@ -253,6 +284,7 @@ class WorkerLoop:
 
     async def _take_in(self, records: Sequence[Record]) -> None:
         """Hand what is due to the batcher: retries whose time has come first, then what was polled."""
+        self._hearing.delivered({record.topic_partition for record in records})
         now_ms = self._now_ms()
         retries = self._delays.release(now_ms)
         admitted = self._delays.admit(records, now_ms)

@@ -14,6 +14,7 @@ from kafka_pipeline.common.messaging import Message, MessageTooLargeError, Produ
 from kafka_pipeline.common.messaging.carried import handed_on
 from kafka_pipeline.common.observability import metrics
 from kafka_pipeline.common.observability.tracing import trace_id_of
+from kafka_pipeline.common.pulse import awaiting
 from kafka_pipeline.common.resilience.flood import FloodGuard
 from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Skip, Wait
 from kafka_pipeline.common.runtime.processor import FailureRouter, SetAside, TryAgain
@@ -140,13 +141,15 @@ class Outbox:
         pause_s = self._first_pause_s
         while messages:
             try:
-                await self._producer.send(messages)
+                with awaiting("broker"):
+                    await self._producer.send(messages)
             except MessageTooLargeError:
                 raise
             except ProduceError as error:
                 metrics.PRODUCE_FAILURES.labels(worker=self._name).inc()
                 self._log.warning("produce_failed", messages=len(messages), error=str(error), again_in_s=pause_s)
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+                with awaiting("broker"):
+                    await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
                 pause_s = min(pause_s * 2, self._last_pause_s)
             else:
                 return

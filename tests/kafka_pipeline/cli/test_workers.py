@@ -154,14 +154,62 @@ async def test_the_enricher_does_not_start_without_a_sender(embedded_site: Any, 
 
 
 async def test_probes_answer_while_a_worker_runs(embedded_site: Any, program: Any, unused_tcp_port: int) -> None:
-    """health_port serves liveness, readiness and the worker's own numbers."""
+    """health_port serves start, liveness, readiness, each check of them, and the worker's own numbers."""
     environ = embedded_site.environ | {"HEALTH_PORT": str(unused_tcp_port)}
-    running = await program.start("claimx-ingester", **environ)
-    await running.told(READY)
+    running = await program.start("claimx-all", **environ)
+    await running.told(READY, times=len(WorkerKind))
     async with aiohttp.ClientSession(f"http://127.0.0.1:{unused_tcp_port}") as session:
-        for path in ("/livez", "/readyz"):
-            async with session.get(path) as answer:
-                assert (answer.status, await answer.text()) == (200, "ok\n")
+        for path in ("/startupz", "/livez", "/readyz"):
+            await answers(session, path, 200)
+            verbose = await answers(session, f"{path}?verbose", 200)
+            assert verbose.endswith("ok\n")
+        for part in ("kafka", "lake", "claimx_api", "cache", *(kind.value for kind in WorkerKind)):
+            assert f"[+] {part}\n" in await answers(session, "/readyz?verbose", 200)
         async with session.get("/metrics") as answer:
             assert 'records_in_flight{worker="claimx-ingester"}' in await answer.text()
     assert (await running.stop()).code == 0
+
+
+async def test_probes_answer_while_a_worker_starts(embedded_site: Any, program: Any, unused_tcp_port: int) -> None:
+    """Alive, but neither started nor ready: here the API takes its time to say that it accepts the token."""
+    site = embedded_site
+    site.simulator._traffic._latency_s = 60.0
+    running = await program.start("claimx-enricher", **site.environ | {"HEALTH_PORT": str(unused_tcp_port)})
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{unused_tcp_port}") as session:
+        assert await answers(session, "/livez", 200) == "ok\n"
+        assert await answers(session, "/startupz", 503) == "starting\n"
+        assert await answers(session, "/readyz", 503) == "starting\n"
+    running.send(signal.SIGKILL)
+    await running.ended()
+
+
+async def test_a_worker_that_hangs_fails_its_liveness_and_still_ends_when_told(
+    embedded_site: Any, program: Any, unused_tcp_port: int
+) -> None:
+    """A process with a mistake in it; whoever restarts it gets the same record again, for nothing was committed."""
+    site = embedded_site
+    environ = site.environ | {"HEALTH_PORT": str(unused_tcp_port), "SHUTDOWN_TIMEOUT_SECONDS": "0.2"}
+    hung = await program.start("claimx-ingester", module="tests.kafka_pipeline.cli.hung_worker", **environ)
+    await hung.told(READY)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{unused_tcp_port}") as session:
+        await answers(session, "/livez", 200)
+        await site.publish(b"{}")
+        assert await answers(session, "/livez", 503) == "claimx-ingester: a batch hangs\n"
+        assert await answers(session, "/readyz", 200) == "ok\n", "that is another question"
+    ended = await hung.stop(signal.SIGTERM)
+    assert ended.code == 0
+    assert "batches_abandoned" in ended.err
+    assert await site.committed(site.topics.events) == 0
+
+
+async def answers(session: aiohttp.ClientSession, path: str, status: int) -> str:
+    """Return what a probe says, once it says it with this status."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                async with session.get(path) as answer:
+                    if answer.status == status:
+                        return await answer.text()
+            except aiohttp.ClientConnectorError:
+                pass
+            await asyncio.sleep(0.05)

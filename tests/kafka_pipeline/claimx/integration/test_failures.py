@@ -20,6 +20,7 @@ from kafka_pipeline.claimx.pipeline import Pipeline, WorkerKind
 from kafka_pipeline.claimx.topics import DeadLetterKind
 from kafka_pipeline.common.deadletter.selection import Selection
 from kafka_pipeline.common.messaging import Message
+from kafka_pipeline.common.observability.health import reasons_in
 from kafka_pipeline.common.resilience.breaker import BREAKER_OPENINGS
 from kafka_pipeline.simulator.fault_script import parse_fault_script
 from kafka_pipeline.simulator.verifier import verify
@@ -76,7 +77,7 @@ async def waits(pipeline: Pipeline, reason: str) -> None:
     """Return once the pipeline says that it waits for this."""
 
     async def says_so() -> bool:
-        return reason in pipeline.not_ready()
+        return reason in reasons_in(pipeline.readiness())
 
     await until(says_so)
 
@@ -154,11 +155,11 @@ async def test_an_outage_of_the_api_costs_no_attempt_and_work_goes_on_after_it(
         await probed_in_vain(3)
         assert await untouched(site)
         assert await site.committed(site.topics.enrichment_pending) == 0
-        assert pipeline.not_alive() == []
+        assert reasons_in(pipeline.liveness()) == []
         put(site, "[]")
         await site.drained(site.topics.enrichment_pending)
         assert await untouched(site)
-        assert "circuit_open" not in pipeline.not_ready()
+        assert "circuit_open" not in reasons_in(pipeline.readiness())
     assert {row["project_id"] for row in site.rows("claimx_projects")} == {str(each.project_id) for each in projects}
 
 
