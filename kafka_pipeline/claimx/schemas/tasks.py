@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from kafka_pipeline.claimx.links import without_queries
 from kafka_pipeline.claimx.schemas.events import ClaimXEventMessage
@@ -22,6 +22,11 @@ from kafka_pipeline.claimx.schemas.types import (
 DownloadT = TypeVar("DownloadT", bound="ClaimXDownloadTask")
 
 Path = Annotated[str, StringConstraints(min_length=1)]
+
+_OF_THE_CACHE: Final = frozenset(
+    {"local_cache_path", "content_sha256", "bytes_downloaded", "downloaded_at", "content_type"}
+)
+"""What an upload task adds to its download task."""
 
 SecretLink = Annotated[str, StringConstraints(min_length=1)]
 """A signed link: whoever holds it can read the file [SEC-7]."""
@@ -87,6 +92,13 @@ class ClaimXDownloadTask(WireMessage):
     expires_at: UtcDatetime | None = None
     """None: unknown, treated as valid [LNK-1]."""
 
+    @model_validator(mode="after")
+    def _without_the_cache(self) -> Self:
+        """Forget where the file lay, if this was an upload task [DLQ-3]: it is no field of a newer version."""
+        for name in _OF_THE_CACHE & self.unknown_fields.keys():
+            del self.unknown_fields[name]
+        return self
+
     def retried(self) -> Self:
         """Return the copy that goes to a retry topic [RTY-1]."""
         return self.model_copy(update={"retry_count": self.retry_count + 1})
@@ -110,9 +122,8 @@ class ClaimXDownloadTask(WireMessage):
         content_type: str | None,
     ) -> ClaimXCachedDownload:
         """Return the upload task for the file, now in the cache."""
-        task = {name: getattr(self, name) for name in ClaimXDownloadTask.model_fields}
         return ClaimXCachedDownload(
-            **task,
+            **_as_download(self),
             local_cache_path=local_cache_path,
             content_sha256=content_sha256,
             bytes_downloaded=bytes_downloaded,
@@ -133,4 +144,9 @@ class ClaimXCachedDownload(ClaimXDownloadTask):
 
     def download_task(self) -> ClaimXDownloadTask:
         """Return the download task this came from."""
-        return ClaimXDownloadTask(**{name: getattr(self, name) for name in ClaimXDownloadTask.model_fields})
+        return ClaimXDownloadTask(**_as_download(self))
+
+
+def _as_download(task: ClaimXDownloadTask) -> dict[str, Any]:
+    """Return what a task says of its download, in this version's fields and in those of a newer one."""
+    return {**task.unknown_fields, **{name: getattr(task, name) for name in ClaimXDownloadTask.model_fields}}

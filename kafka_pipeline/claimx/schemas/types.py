@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
 
@@ -57,17 +58,30 @@ class MalformedTaskError(PipelineError):
 
 
 class WireMessage(BaseModel):
-    """A message between our workers: snake_case JSON, unknown fields ignored when read [CNV-4]."""
+    """A message between our workers: snake_case JSON, unknown fields ignored when read [CNV-4].
+
+    Ignored, not lost: whatever a newer version says goes along with every copy of the message, so that a worker of
+    this version, a retry topic or a cache between two newer ones takes nothing away. Nobody is shown it.
+    """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True,
-        extra="ignore",
+        extra="allow",
         allow_inf_nan=False,
         hide_input_in_errors=True,
         ser_json_inf_nan="null",
     )
 
     schema_version: int = 1
+
+    @property
+    def unknown_fields(self) -> RawData:
+        """What the message says that this version does not know."""
+        return self.__pydantic_extra__ or {}
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """Show known fields alone: of others nobody knows whether they are secret (I10)."""
+        return ((name, value) for name, value in super().__repr_args__() if name not in self.unknown_fields)
 
     def to_bytes(self) -> bytes:
         """Return the message as JSON, UTF-8."""
