@@ -21,6 +21,8 @@ class TimedCommit:
     The consumer's thread must go on polling while the broker is away: it is what keeps the member in its group and the
     worker's loop turning. A commit that was given up may still be carried out later, which is harmless: what it stores
     was durable when it was asked for.
+
+    Not inside a rebalance: there librdkafka answers a commit only to the thread that is in the callback (`commit_now`).
     """
 
     def __init__(self, name: str) -> None:
@@ -36,7 +38,7 @@ class TimedCommit:
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         # A daemon: a silent broker must not hold the end of the process up.
         self._running = threading.Thread(
-            target=lambda: answers.put(_commit(client, offsets)), name=self._name, daemon=True
+            target=lambda: answers.put(commit_now(client, offsets)), name=self._name, daemon=True
         )
         self._running.start()
         try:
@@ -47,7 +49,8 @@ class TimedCommit:
         return answer
 
 
-def _commit(client: confluent_kafka.Consumer, offsets: list[confluent_kafka.TopicPartition]) -> Answer:
+def commit_now(client: confluent_kafka.Consumer, offsets: list[confluent_kafka.TopicPartition]) -> Answer:
+    """Commit in this thread, for as long as the client takes; return the broker's answer."""
     try:
         answers = client.commit(offsets=offsets, asynchronous=False)
     except KafkaException as error:

@@ -13,7 +13,7 @@ import confluent_kafka
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
-from kafka_pipeline.common.messaging._kafka_commit import TimedCommit
+from kafka_pipeline.common.messaging._kafka_commit import Answer, TimedCommit, commit_now
 from kafka_pipeline.common.messaging._kafka_errors import (
     NOBODY_ANSWERS,
     RIGHTS,
@@ -38,6 +38,7 @@ from kafka_pipeline.common.messaging.record import NO_TIMESTAMP, Headers, Record
 
 _log = structlog.get_logger(__name__)
 T = TypeVar("T")
+_Commit = Callable[[confluent_kafka.Consumer, list[confluent_kafka.TopicPartition]], Answer]
 
 SLICE_S = 0.1
 """Longest uninterruptible wait in the thread: what a pause, a commit or a close waits at most for a quiet poll."""
@@ -242,17 +243,17 @@ class KafkaConsumer:
     def _commit_in_thread(self, offsets: dict[TopicPartition, int]) -> None:
         ours = {partition: offset for partition, offset in offsets.items() if partition in self._assigned}
         if ours:
-            self._commit_ours(ours)
+            self._commit_ours(ours, partial(self._commits.ask, timeout_s=self._settings.request_timeout_s))
         if len(ours) < len(offsets):
             raise FencedError(f"not ours any more: {', '.join(sorted(map(str, offsets.keys() - ours.keys())))}")
 
-    def _commit_ours(self, offsets: Mapping[TopicPartition, int]) -> None:
+    def _commit_ours(self, offsets: Mapping[TopicPartition, int], commit: _Commit) -> None:
         client = self._client
         if client is None:
             raise CommitError("the consumer is closed")
         wanted = [confluent_kafka.TopicPartition(topic, number, at) for (topic, number), at in offsets.items()]
         for attempt in range(STALE_RETRIES + 1):
-            error = self._commits.ask(client, wanted, self._settings.request_timeout_s)
+            error = commit(client, wanted)
             if error is None:
                 return
             if error.code() not in STALE_GENERATION or attempt == STALE_RETRIES:
@@ -321,7 +322,7 @@ class KafkaConsumer:
 
     def _commit_before_leaving(self, offsets: Mapping[TopicPartition, int]) -> None:
         try:
-            self._commit_ours(offsets)
+            self._commit_ours(offsets, commit_now)
         except CommitError as error:
             # The records will be delivered again, which every consumer tolerates (I6).
             _log.warning("revoke_commit_failed", group=self._group, error=str(error))
