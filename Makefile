@@ -37,6 +37,9 @@ help: ## List the recipes
 	@printf '\n%s\n' 'PYTHON=/path/to/python chooses the interpreter (3.11 or newer). ARGS="..." passes options on:' \
 		'  make demo ARGS="--kafka", make demo -- --faults, make test ARGS="-k config", make bench ARGS="--json FILE".'
 
+.PHONY: setup
+setup: $(VENV)/.package ## Set up .venv with what is locked; its bin folder then has kafka-pipeline and claimx-dlq
+
 .PHONY: demo
 demo: $(VENV)/.package ## Run the whole pipeline against a simulated ClaimX and verify the lake
 	@$(BIN)/python -m kafka_pipeline demo $(ARGS)
@@ -44,9 +47,9 @@ demo: $(VENV)/.package ## Run the whole pipeline against a simulated ClaimX and 
 .PHONY: test
 test: $(VENV)/.package lint types ## Run every check and every test this machine can run
 	$(call step,pytest: quick tests)
-	@$(BIN)/python -m pytest -m "not ($(REAL))" $(ARGS)
+	@$(BIN)/python -m pytest -n auto -m "not ($(REAL))" $(ARGS)
 	$(call step,pytest: real Kafka and storage, and crashes)
-	@$(BIN)/python -m pytest -m "$(REAL)" $(ARGS) || { code=$$?; test $$code = 5 -a -n "$(strip $(ARGS))"; }
+	@$(BIN)/python -m pytest -n 3 -m "$(REAL)" $(ARGS) || { code=$$?; test $$code = 5 -a -n "$(strip $(ARGS))"; }
 
 .PHONY: lint
 lint: $(VENV)/.package ## Check style, format and who imports whom
