@@ -214,6 +214,9 @@ class PipelineConfig(BaseSettings):
     claimx_dlq_topic: TopicPrefix = Field(
         "claimx.dlq", description="Begins the names of the dead-letter topics: events, enrichment, downloads."
     )
+    claimx_dlq_retention_days: Annotated[int, Field(ge=1, le=3_650)] = Field(
+        30, description="Time that dead letters are kept, in days, in topics that claimx-topics creates."
+    )
     claimx_dlq_max_replays: Annotated[int, Field(ge=1, le=100)] = Field(
         3, description="Replays after which a dead letter that came back is quarantined: sent again only by force."
     )

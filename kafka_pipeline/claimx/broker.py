@@ -14,6 +14,8 @@ from kafka_pipeline.config import PipelineConfig
 _ENVELOPE_BYTES = 64 * 1024
 """Room for key, headers and framing around a value."""
 
+_DAY_MS = 24 * 3_600_000
+
 _SET_ASIDE_BYTES = 32 * 2**20
 """The largest record that can be set aside whole. What the events topic admits is its owner's choice, and may be far
 more than `max_event_bytes`; a dead letter that no broker takes would hold its partition up for ever."""
@@ -36,18 +38,33 @@ def open_broker(config: PipelineConfig, environ: Mapping[str, str]) -> Broker:
 
 
 def new_topics(topics: Topics, config: PipelineConfig) -> list[NewTopic]:
-    """Return every topic as it should be created. Dead letters must hold whatever the other topics may."""
+    """Return every topic as it should be created. Dead letters must hold whatever the other topics may, and longer."""
     dead = {topics.dead_letters(kind) for kind in DeadLetterKind}
-    admitted = {name: _dead_letter_bytes(config) if name in dead else _message_bytes(config) for name in topics.all}
     return [
         NewTopic(
             name=name,
             partitions=config.kafka_topic_partitions,
             replication_factor=config.kafka_replication_factor,
-            config={"max.message.bytes": str(size_bytes + _ENVELOPE_BYTES)},
+            config=_topic_config(config, is_dead=name in dead),
         )
-        for name, size_bytes in admitted.items()
+        for name in topics.all
     ]
+
+
+def is_event_hubs(config: PipelineConfig) -> bool:
+    """Tell whether the brokers are Azure Event Hubs, whose topics have sizes and retention set elsewhere."""
+    return ".servicebus." in (config.kafka_bootstrap_servers or "")
+
+
+def _topic_config(config: PipelineConfig, *, is_dead: bool) -> dict[str, str]:
+    if is_event_hubs(config):
+        return {}
+    if not is_dead:
+        return {"max.message.bytes": str(_message_bytes(config) + _ENVELOPE_BYTES)}
+    return {
+        "max.message.bytes": str(_dead_letter_bytes(config) + _ENVELOPE_BYTES),
+        "retention.ms": str(config.claimx_dlq_retention_days * _DAY_MS),
+    }
 
 
 async def ensure_topics(broker: Broker, topics: Topics, config: PipelineConfig) -> None:

@@ -30,6 +30,8 @@ from kafka_pipeline.common.observability.logging import configure_logging
 from kafka_pipeline.config import PipelineConfig
 
 _WEEK_HOURS = 7 * 24
+_WIDE = 200
+"""Columns where no terminal says how many it has."""
 _DAY_S = 24 * 3_600.0
 """On a schedule files are deleted once a day: to find them the whole folder of a table is listed."""
 
@@ -193,7 +195,7 @@ def _show(reports: Sequence[TableReport], scope: Scope) -> None:
             _amount(each.rewritten_files, each.rewritten_bytes),
             _amount(each.vacuumed_files, each.vacuumed_bytes),
         )
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
     for each in reports:
         if each.problem:
             typer.echo(f"{each.table}: {each.problem}", err=True)

@@ -30,6 +30,7 @@ PURE_CORE = [
     "kafka_pipeline.claimx.retry.link_rules",
     "kafka_pipeline.claimx.schemas.event_id",
     "kafka_pipeline.claimx.shapes",
+    "kafka_pipeline.claimx.topic_drift",
     "kafka_pipeline.common.deadletter.marks",
     "kafka_pipeline.common.deadletter.record",
     "kafka_pipeline.common.deadletter.selection",

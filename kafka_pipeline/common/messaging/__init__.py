@@ -18,6 +18,7 @@ from kafka_pipeline.common.messaging.protocols import (
     Offsets,
     Producer,
     RebalanceListener,
+    TopicFacts,
     Watermarks,
 )
 from kafka_pipeline.common.messaging.record import NO_TIMESTAMP, Headers, Message, Record, TopicPartition, header
@@ -41,6 +42,7 @@ __all__ = [
     "Producer",
     "RebalanceListener",
     "Record",
+    "TopicFacts",
     "TopicPartition",
     "TopicRefusedError",
     "Watermarks",

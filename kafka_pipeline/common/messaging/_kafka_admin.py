@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 
 import confluent_kafka
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined]  # not in its __all__
 from confluent_kafka.admin._metadata import ClusterMetadata
 from confluent_kafka.cimpl import NewTopic as KafkaNewTopic
 
 from kafka_pipeline.common.messaging._kafka_errors import ADMIN, ClientVoice, answer_of, connected, request_error
 from kafka_pipeline.common.messaging._kafka_settings import KafkaSettings
 from kafka_pipeline.common.messaging.errors import BrokerRefusedError, BrokerUnavailableError
-from kafka_pipeline.common.messaging.protocols import NewTopic, Offsets, Watermarks
+from kafka_pipeline.common.messaging.protocols import NewTopic, Offsets, TopicFacts, Watermarks
 from kafka_pipeline.common.messaging.record import TopicPartition
 
 T = TypeVar("T")
@@ -72,6 +72,10 @@ class KafkaAdmin:
     async def topics(self) -> dict[str, int]:
         """Return all topics (internal ones, `__…`, left out) with their number of partitions."""
         return await self._run(self._topics)
+
+    async def describe(self, topics: Collection[str]) -> dict[str, TopicFacts]:
+        """Return how these topics are; those that are not there are left out."""
+        return await self._run(partial(self._describe, topics)) if topics else {}
 
     async def watermarks(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Watermarks]:
         """Read the watermarks of these partitions."""
@@ -147,6 +151,32 @@ class KafkaAdmin:
     def _topics(self, client: AdminClient) -> dict[str, int]:
         found = self._metadata(self._settings.request_timeout_s, client).topics
         return {name: len(topic.partitions) for name, topic in found.items() if not name.startswith("__")}
+
+    def _describe(self, topics: Collection[str], client: AdminClient) -> dict[str, TopicFacts]:
+        found = self._metadata(self._settings.request_timeout_s, client).topics
+        there = [name for name in topics if name in found and found[name].error is None]
+        configs = self._configs(there, client) if there else {}
+        return {
+            name: TopicFacts(
+                partitions=len(found[name].partitions),
+                replication_factor=min(len(each.replicas) for each in found[name].partitions.values()),
+                config=configs.get(name, {}),
+            )
+            for name in there
+        }
+
+    def _configs(self, topics: Collection[str], client: AdminClient) -> dict[str, dict[str, str]]:
+        """Return the configuration in force; nothing where it is kept from us: to see it takes a right of its own."""
+        asked = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in topics]
+        futures = client.describe_configs(asked, request_timeout=self._settings.request_timeout_s)
+        try:
+            results = self._results(client, {each.name: future for each, future in futures.items()}, "configuration of")
+        except BrokerRefusedError:
+            return {}
+        return {
+            name: {each.name: each.value for each in entries.values() if each.value is not None}
+            for name, entries in results.items()
+        }
 
     def _create_topics(self, topics: Sequence[NewTopic], client: AdminClient) -> frozenset[str]:
         wanted = [

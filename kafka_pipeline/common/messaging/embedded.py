@@ -23,7 +23,15 @@ from kafka_pipeline.common.messaging.errors import (
     BrokerUnavailableError,
     ProduceError,
 )
-from kafka_pipeline.common.messaging.protocols import Admin, Consumer, NewTopic, Offsets, Producer, Watermarks
+from kafka_pipeline.common.messaging.protocols import (
+    Admin,
+    Consumer,
+    NewTopic,
+    Offsets,
+    Producer,
+    TopicFacts,
+    Watermarks,
+)
 from kafka_pipeline.common.messaging.record import Message, TopicPartition
 
 T = TypeVar("T")
@@ -153,6 +161,11 @@ class _EmbeddedAdmin:
     async def topics(self) -> dict[str, int]:
         """Return all topics with their number of partitions."""
         return await self._broker.reading(EmbeddedLog.topics)
+
+    async def describe(self, topics: Collection[str]) -> dict[str, TopicFacts]:
+        """Return how these topics are; there are no copies and no configuration here."""
+        there = await self.topics()
+        return {name: TopicFacts(partitions=there[name]) for name in topics if name in there}
 
     async def watermarks(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Watermarks]:
         """Read the watermarks of these partitions."""

@@ -30,6 +30,17 @@ class NewTopic:
     config: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicFacts:
+    """How a topic is, as far as the broker tells."""
+
+    partitions: int
+    replication_factor: int | None = None
+    """The fewest copies of any partition; None where copies have no meaning."""
+    config: Mapping[str, str] = field(default_factory=dict)
+    """What is in force, defaults included; empty where the broker does not tell us."""
+
+
 class RebalanceListener(Protocol):
     """Told of partitions that come and go. Calls arrive on the event loop, while `Consumer.poll` waits."""
 
@@ -106,6 +117,9 @@ class Admin(Protocol):
 
     async def topics(self) -> dict[str, int]:
         """Return all topics (internal ones left out) with their number of partitions."""
+
+    async def describe(self, topics: Collection[str]) -> dict[str, TopicFacts]:
+        """Return how these topics are; those that are not there are left out."""
 
     async def watermarks(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Watermarks]:
         """Read the watermarks of these partitions."""

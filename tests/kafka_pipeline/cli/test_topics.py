@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from kafka_pipeline.common.messaging import NewTopic
+
 COUNT = 16
 """Topics by default [TOP-1]."""
 
@@ -34,7 +36,48 @@ async def test_check_creates_nothing_and_tells_what_is_missing(bare_site: Any, p
     assert (content.code, content.err) == (0, "")
     first, _, *table = content.out.splitlines()
     assert first == f"Topics on {site.broker.description}:"
-    assert [line.split() for line in table] == [[name, "3", "present"] for name in site.topics.all]
+    assert [(line.split()[0], line.split()[1], line.split()[-1]) for line in table] == [
+        (name, "3", "present") for name in site.topics.all
+    ]
+
+
+@pytest.mark.kafka
+async def test_topics_that_somebody_else_made_are_told_and_never_changed(
+    kafka_bootstrap: str, program: Any, new_site: Any
+) -> None:
+    """Too few partitions differ, too short a retention is wrong and code 1, each with its remedy; nothing changes."""
+    site = await new_site(kafka_bootstrap, bare=True)
+    topics = site.topics
+    await site.admin.create_topics(
+        [
+            NewTopic(name=topics.events, partitions=1),
+            NewTopic(name=topics.downloads_cached, partitions=3, config={"retention.ms": "3600000"}),
+        ]
+    )
+    told = await program.run("claimx-topics", **site.environ)
+    assert told.code == 1
+    assert f"{topics.events}: 1 partitions instead of 3" in told.out
+    assert f"{topics.downloads_cached}: keeps records for 1 h, and they may have to wait for 24 h" in told.out
+    states = {line.split()[0]: line.split()[-1] for line in told.out.splitlines() if line.startswith(" ")}
+    found = [states[name] for name in (topics.events, topics.downloads_cached, topics.enrichment_pending)]
+    assert found == ["differs", "wrong", "created"]
+    facts = await site.admin.describe([topics.events, topics.downloads_cached])
+    assert facts[topics.events].partitions == 1
+    assert facts[topics.downloads_cached].config["retention.ms"] == "3600000"
+
+
+def test_the_compact_layout_has_ten_topics_and_says_what_to_set(inside: Any) -> None:
+    """For brokers that hold ten; workers need the same setting."""
+    code, out, err = inside("claimx-topics", "--compact", "--json")
+    assert code == 0
+    rows = json.loads(out)
+    assert len(rows) == 10
+    assert "claimx.downloads.retry.20m" in {row["topic"] for row in rows}
+    assert "CLAIMX_RETRY_DELAYS_SECONDS=1200" in err
+    code, out, err = inside("claimx-topics", "--compact", "--check", "--json", CLAIMX_RETRY_DELAYS_SECONDS="600")
+    assert code == 1
+    assert "claimx.downloads.retry.10m" in {row["topic"] for row in json.loads(out)}
+    assert "CLAIMX_RETRY_DELAYS_SECONDS=600" in err
 
 
 @pytest.mark.kafka

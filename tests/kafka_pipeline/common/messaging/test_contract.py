@@ -410,6 +410,19 @@ async def test_a_message_too_large_is_refused_before_any_is_written(bench: Any) 
 # Admin
 
 
+async def test_a_topic_is_described_as_it_was_made(bench: Any, unique: Any) -> None:
+    """Partitions, and where they have a meaning copies and configuration; what is not there is left out."""
+    name = unique("described")
+    await bench.admin.create_topics([NewTopic(name=name, partitions=3, config={"retention.ms": "86400000"})])
+    found = await bench.admin.describe([name, unique("nobody-made-this")])
+    assert list(found) == [name]
+    assert found[name].partitions == 3
+    if found[name].replication_factor is not None:
+        assert found[name].replication_factor == 1
+        assert found[name].config["retention.ms"] == "86400000"
+        assert found[name].config["cleanup.policy"] == "delete"
+
+
 async def test_topics_are_created_once(bench: Any, unique: Any) -> None:
     """Creating again returns nothing and changes nothing."""
     one, two = unique("topic"), unique("topic")
