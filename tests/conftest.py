@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
+from zlib import crc32
 
 import pytest
 import pytest_asyncio
@@ -47,25 +49,54 @@ def missing() -> Callable[[str], NoReturn]:
     return give_up
 
 
+@contextmanager
+def _users(folder: Path) -> Iterator[Callable[[int], int]]:
+    """Count who uses what is in a folder, alone for as long as the context is entered: the runners share it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "users").open("a+", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def change(by: int) -> int:
+            file.seek(0)
+            users = int(file.read() or 0) + by
+            file.truncate(0)
+            file.write(str(users))
+            file.flush()
+            return users
+
+        yield change
+
+
 @pytest.fixture(scope="session")
 def started(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], NoReturn]) -> Started:
-    """Return what starts a real part by a script of ours, with its data in a temporary folder."""
+    """Return what starts a real part by a script of ours, with its data in a temporary folder.
+
+    Where tests run side by side, all runners share it: the first starts it, the last takes it down.
+    """
 
     @contextmanager
     def start(script: str, *service: str, options: Sequence[str] = ()) -> Iterator[str]:
         command = [sys.executable, str(REPOSITORY / "scripts" / script)]
-        data = ["--data", str(tmp_path_factory.mktemp(script) / "node")]
-        try:
+        base = tmp_path_factory.getbasetemp()
+        session = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+        folder = session / f"{script}-{crc32(repr([service, options]).encode()):08x}"
+        data = ["--data", str(folder / "node")]
+        with _users(folder) as change:
             up = subprocess.run(
                 [*command, "up", *service, *data, *options], capture_output=True, text=True, check=False
             )
             if up.returncode == MISSING_TOOL:
                 missing(up.stderr.strip())
             if up.returncode != 0:
+                subprocess.run([*command, "down", *service, *data], capture_output=True, check=False)
                 pytest.fail(up.stderr.strip(), pytrace=False)
+            change(1)
+        try:
             yield up.stdout
         finally:
-            subprocess.run([*command, "down", *service, *data], capture_output=True, check=False)
+            with _users(folder) as change:
+                if change(-1) == 0:
+                    subprocess.run([*command, "down", *service, *data], capture_output=True, check=False)
 
     return start
 
