@@ -18,8 +18,9 @@ from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.failures import PipelineError
 
-KEPT_S: Final = 5.0
-"""How long an answer serves the other files of its project: enough for a burst, far shorter than links live."""
+KEPT_S: Final = 120.0
+"""How long an answer serves the files of its project: longer than they wait between two looks at a host that is down,
+each of which would ask for the same list again; far shorter than links live."""
 
 MAX_KEPT_LINKS: Final = 20_000
 """Links kept at a time, of all projects together; 2 kB each at most, so some 40 MB (I9)."""
@@ -75,13 +76,17 @@ class LinkRefresher:
         return task.refreshed(download_url=fresh.link, expires_at=fresh.expires_at)
 
     def _known(self, task: ClaimXDownloadTask) -> _Fresh | None:
-        """Return the link from an answer that is young enough, unless it is the very one that is in the way."""
+        """Return the link from an answer that is young enough, unless it is the very one that is in the way.
+
+        Young is what has at least as long to live as it was kept: a link that is nearly over would be no help.
+        """
         self._forget_what_is_old()
         listed = self._kept.get(task.project_id)
         fresh = listed.links.get(task.media_id) if listed else None
         if fresh is None or fresh.link in {None, task.download_url}:
             return None
-        return None if is_expired(fresh.expires_at, now=self._clock.now(), margin=timedelta()) else fresh
+        age = timedelta(seconds=self._clock.monotonic() - listed.at_s) if listed else timedelta()
+        return None if is_expired(fresh.expires_at, now=self._clock.now(), margin=age) else fresh
 
     async def _asked(self, task: ClaimXDownloadTask) -> _Fresh:
         reply = await self._api.get_project_media(task.project_id)

@@ -109,7 +109,7 @@ async def test_a_task_gets_the_link_of_its_file_and_its_end(kit: Kit) -> None:
     assert new.model_dump(exclude=changed) == old.model_dump(exclude=changed)
 
 
-async def test_files_of_a_project_share_an_answer_for_a_few_seconds(kit: Kit) -> None:
+async def test_files_of_a_project_share_an_answer_for_a_while(kit: Kit) -> None:
     """One call for a burst; then the next answer, since links do not live for ever."""
     for media_id in ("71", "72", "73"):
         await kit.links.refreshed(task(media_id))
@@ -129,13 +129,16 @@ async def test_a_link_that_is_in_the_way_is_never_given_again(kit: Kit) -> None:
     assert kit.api.calls == {"1": 2}
 
 
-async def test_a_kept_link_that_is_past_its_end_is_not_given(kit: Kit) -> None:
-    """Of a service whose links live for two seconds."""
-    kit.api.lifetime_s = 2
+async def test_a_kept_link_is_given_in_the_first_half_of_its_life(kit: Kit) -> None:
+    """Of a service whose links live for twenty seconds: one that is nearly over would be no help."""
+    kit.api.lifetime_s = 20
     await kit.links.refreshed(task("71"))
+    kit.clock.go_on(9)
+    old = await kit.links.refreshed(task("72"))
+    assert old.expires_at == kit.clock.now() + timedelta(seconds=11)
     kit.clock.go_on(2)
-    new = await kit.links.refreshed(task("72"))
-    assert new.expires_at == kit.clock.now() + timedelta(seconds=2)
+    new = await kit.links.refreshed(task("73"))
+    assert new.expires_at == kit.clock.now() + timedelta(seconds=20)
 
 
 @pytest.mark.parametrize("media_id", ["79", "73"], ids=["not listed", "listed without a link"])
