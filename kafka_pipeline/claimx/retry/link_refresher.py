@@ -45,7 +45,7 @@ class _Listed:
 
 
 class LinkRefresher:
-    """Asks for a project's list, takes the file's link out of it, and keeps the others for a few seconds.
+    """Asks for a project's list, takes the file's link out of it, and keeps the others for two minutes.
 
     Concurrent refreshes of one project share a call (the client's doing). What is kept holds credentials, and is
     bounded in time and number.
