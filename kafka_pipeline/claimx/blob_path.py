@@ -42,6 +42,16 @@ def blob_path(*, project_id: str, media_id: str, file_name: str) -> str:
     return f"claimx/{project_id}/{media_id}/{file_name}"
 
 
+def is_blob_path(path: str, *, project_id: str, media_id: str) -> bool:
+    """Tell whether a path is one that `blob_path` gives for these ids, whatever the file's name (I5).
+
+    A task says where its file goes. Whoever can write into a topic must not reach another file by it, nor a table.
+    """
+    folder, _, file_name = path.rpartition("/")
+    is_own_folder = is_safe_id(project_id) and is_safe_id(media_id) and folder == f"claimx/{project_id}/{media_id}"
+    return is_own_folder and file_name == safe_file_name(file_name, None)
+
+
 def safe_file_name(media_name: str | None, file_type: str | None, link: str | None = None) -> str:
     """Return a name that is safe in any path, at most 255 bytes of UTF-8, never empty [BLB-2, settled point 20].
 

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from yarl import URL
 
+from kafka_pipeline.claimx.blob_path import is_blob_path, is_safe_id
 from kafka_pipeline.claimx.links import is_expired
 from kafka_pipeline.claimx.retry.link_refresher import LinkRefresher
 from kafka_pipeline.claimx.retry.link_rules import LinkStep, after_failure, before_request
@@ -27,9 +28,6 @@ from kafka_pipeline.common.messaging import Record
 from kafka_pipeline.common.runtime.batching import Ordering
 from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Skip, Wait
 from kafka_pipeline.common.runtime.processor import failure_outcome
-
-_SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What an id may look like before it becomes a folder [7.3]."""
 
 _FILE_SERVICE = "/cxfileservice/"
 
@@ -111,8 +109,10 @@ class ClaimXDownloadWorker:
         return await attempt.run()
 
     def _check(self, task: ClaimXDownloadTask) -> None:
-        if not (_SAFE_ID.fullmatch(task.media_id) and _SAFE_ID.fullmatch(task.project_id)):
+        if not (is_safe_id(task.media_id) and is_safe_id(task.project_id)):
             raise RefusedFileError("the media or project id is not a plain word")
+        if not is_blob_path(task.blob_path, project_id=task.project_id, media_id=task.media_id):
+            raise RefusedFileError("the blob path is not that of its project and media")
         extension = _EXTENSION.search(task.blob_path)
         if extension is not None and extension[1].lower() not in self._allowed_extensions:
             raise RefusedFileError("the file extension is not among allowed_file_extensions")

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from kafka_pipeline.claimx import monitoring
+from kafka_pipeline.claimx.blob_path import is_blob_path
 from kafka_pipeline.claimx.schemas.tasks import ClaimXCachedDownload
 from kafka_pipeline.claimx.topics import Group, Topics
 from kafka_pipeline.claimx.transfers.inventory import completed, stored_row
@@ -39,6 +40,13 @@ class CacheLostError(PipelineError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"cached file {what}", Category.TRANSIENT, reason="cache_lost")
+
+
+class RefusedPathError(PipelineError):
+    """An upload task asks for another file's place [BLB-1]."""
+
+    def __init__(self) -> None:
+        super().__init__("the blob path is not that of its project and media", Category.PERMANENT)
 
 
 class ClaimXUploadWorker:
@@ -83,6 +91,8 @@ class ClaimXUploadWorker:
     async def _upload(self, record: Record) -> Outcome:
         try:
             task = ClaimXCachedDownload.from_bytes(record.value)
+            if not is_blob_path(task.blob_path, project_id=task.project_id, media_id=task.media_id):
+                raise RefusedPathError
             local = self._cache.path_for(task.local_cache_path)
             stored = await self._stored.get(task.media_id)
             if stored is not None and stored.holds(task.blob_path, task.content_sha256):
