@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from kafka_pipeline.claimx.topics import Topics
+from kafka_pipeline.cli.topics import COMPACT_DELAY_S
 from kafka_pipeline.config import PipelineConfig, load_config
 from tests.kafka_pipeline.deploy.test_chart import ENVIRONMENT, refusals, values
 
@@ -102,7 +103,8 @@ def test_the_settings_for_azure_are_settings_of_ours_that_hold_together(tmp_path
 
 
 def test_the_event_hubs_on_the_page_are_the_topics_of_its_settings(tmp_path: Path) -> None:
-    """Ten, as many as a Standard namespace holds."""
+    """Ten, as many as a Standard namespace holds: the layout of `claimx-topics --compact`."""
+    assert on_azure()["config"]["claimx_retry_delays_seconds"] == [COMPACT_DELAY_S]
     file = tmp_path / "settings.yaml"
     file.write_text(yaml.safe_dump(on_azure()["config"]), encoding="utf-8")
     wanted = Topics.from_config(load_config(file, {}, ENVIRONMENT)).all
