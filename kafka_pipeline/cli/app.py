@@ -41,6 +41,7 @@ ENTRIES: Final = (
     _entry("claimx-topics", "topics", "Create the topics that are missing, and list all."),
     _entry("claimx-maintain", "maintain", "Keep the tables fast and small."),
     Entry(name=DLQ_PROGRAM, module=DLQ_MODULE, attribute="app", summary=DLQ_SUMMARY),
+    _entry("doctor", "doctor", "Check everything the pipeline needs, and say what to do where it is missing."),
     _entry("config", "config", "Show or check the settings.", "app"),
     _entry("simulate", "simulate", "Run a ClaimX on this machine."),
     _entry("demo", "demo.command", "See the whole pipeline work, and have it proved."),

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 
 COMMANDS_OF_DESIGN = {
     *("claimx-ingester", "claimx-enricher", "claimx-downloader", "claimx-uploader", "claimx-result-processor"),
-    *("claimx-all", "claimx-publish", "claimx-topics", "claimx-maintain", "simulate", "demo"),
+    *("claimx-all", "claimx-publish", "claimx-topics", "claimx-maintain", "simulate", "demo", "doctor"),
     *("config show", "config check", "claimx-dlq list"),
 }
 WIDTH = 80
