@@ -171,7 +171,7 @@ class FileCache:
     async def release(self, path: Path) -> None:
         """Delete a file that is needed no more, and free its bytes. Never raises: what stays is cleaned another day."""
         try:
-            freed_bytes = await on_disk(_delete, path)
+            freed_bytes = await on_disk(_delete, path, self.root)
         except DownloadError as error:
             _log.warning("cache_file_not_deleted", error=error.text)
             return
@@ -191,9 +191,12 @@ class FileCache:
         if not plain or "\\" in relative or not relative.isprintable():
             raise CachePathError
         path = self.root / PurePosixPath(*parts)
-        if not path.parent.resolve().is_relative_to(self.root.resolve()) or path.is_symlink():
-            raise CachePathError
-        return path
+        try:
+            if path.parent.resolve().is_relative_to(self.root.resolve()) and not path.is_symlink():
+                return path
+        except (OSError, RuntimeError):  # a name that is too long, links that go in circles
+            raise CachePathError from None
+        raise CachePathError
 
     def fits(self, more_bytes: int, *, held_bytes: int = 0) -> bool:
         """Return whether so many bytes more fit, or nothing but `held_bytes` of the asker is there."""
@@ -233,14 +236,18 @@ def _count_bytes(root: Path) -> int:
     return sum(status.st_size for path, status in _files(root) if not partial.is_own_partial(path.name))
 
 
-def _delete(path: Path) -> int:
+def _delete(path: Path, root: Path) -> int:
+    """Delete a file and the folders that are empty by that, up to the root; return its size in bytes."""
     try:
         size_bytes = path.lstat().st_size
         path.unlink()
     except FileNotFoundError:
         return 0
     with suppress(OSError):  # not empty: another file of that folder is still needed
-        path.parent.rmdir()
+        for folder in path.parents:
+            if folder == root:
+                break
+            folder.rmdir()
     return size_bytes
 
 
@@ -251,7 +258,7 @@ def _remove(root: Path, older_than: float | None) -> Cleaned:
         if partial.is_partial(path.name):
             gone = partial.remove_if_abandoned(path)
         else:
-            gone = older_than is not None and status.st_mtime < older_than and _delete(path) >= 0
+            gone = older_than is not None and status.st_mtime < older_than and _delete(path, root) >= 0
         if gone:
             files += 1
             freed_bytes += status.st_size

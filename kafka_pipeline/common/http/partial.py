@@ -75,8 +75,8 @@ class PartialFile:
         """Create the file, and its folder."""
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         for _ in range(_TRIES):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
                 self._descriptor = os.open(self.path, flags, _MODE)
             except FileNotFoundError:
                 continue  # a cleaner removed the empty folder in between

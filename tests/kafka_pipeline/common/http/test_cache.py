@@ -52,6 +52,24 @@ async def test_a_file_counts_what_it_is_until_it_is_released(tmp_path: Path) -> 
     assert (cache.used_bytes, path.exists()) == (0, False)
 
 
+def folders(root: Path) -> list[str]:
+    """Return every folder below."""
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_dir())
+
+
+async def test_no_folder_stays_behind_a_released_file(tmp_path: Path) -> None:
+    """One for each file that ever came would use up the disk's inodes; those of other files, and the root, stay."""
+    cache = FileCache(tmp_path, 100)
+    await cache.start()
+    gone, other = (put(cache.path_for(f"claimx/{name}/a.jpg"), 5) for name in ("71/x", "72/x"))
+
+    await cache.release(gone)
+    assert folders(tmp_path) == ["claimx", "claimx/72", "claimx/72/x"]
+
+    await cache.release(other)
+    assert folders(tmp_path) == []
+
+
 async def test_a_file_that_cannot_be_deleted_still_counts(tmp_path: Path) -> None:
     """Releasing is the last step of a task that has succeeded: it must not fail it."""
     folder = put(tmp_path / "folder" / "a.jpg", 25).parent
