@@ -9,16 +9,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import kubernetes_validate
 import pytest
 import yaml
 
+from kafka_pipeline.claimx.schemas.events import EventType, parse_event
 from kafka_pipeline.claimx.topics import Topics
 from kafka_pipeline.cli.topics import COMPACT_DELAY_S
 from kafka_pipeline.config import PipelineConfig, load_config
-from tests.kafka_pipeline.deploy.test_chart import ENVIRONMENT, refusals, values
+from tests.kafka_pipeline.deploy.test_chart import ENVIRONMENT, NEWEST, refusals, values
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "getting-started.md"
 
@@ -40,7 +43,7 @@ def blocks(title: str, language: str) -> list[str]:
 
 def on_azure() -> dict[str, Any]:
     """Return the values of the chart that the page gives."""
-    (text,) = blocks("On Azure", "yaml")
+    text, _ = blocks("On Azure", "yaml")
     return dict(yaml.safe_load(text))
 
 
@@ -112,3 +115,19 @@ def test_the_event_hubs_on_the_page_are_the_topics_of_its_settings(tmp_path: Pat
     assert named is not None
     assert sorted(named.group(1).replace("\\\n", "").split()) == sorted(wanted)
     assert len(wanted) == 10
+
+
+def test_the_storage_class_on_the_page_is_the_one_its_values_ask_for() -> None:
+    """And Kubernetes takes it."""
+    _, text = blocks("On Azure", "yaml")
+    made = yaml.safe_load(text)
+    kubernetes_validate.validate(made, NEWEST, strict=True)
+    assert made["metadata"]["name"] == on_azure()["cache"]["storageClassName"]
+
+
+def test_the_first_event_on_the_page_is_an_event() -> None:
+    """Of a type that has a handler."""
+    shown = re.search(r"echo '(\{.*?\})'", section("On Azure"))
+    assert shown is not None
+    event = parse_event(shown.group(1).encode(), record_timestamp_ms=-1, now=datetime.now(UTC))
+    assert event.routed_type is EventType.PROJECT_CREATED
