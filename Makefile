@@ -75,9 +75,10 @@ bench: $(VENV)/.package ## Measure, and print JSON with machine, versions and ra
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: docs
-docs: $(VENV)/.package ## Write anew what is generated from the code: tables, settings, metrics, dashboards
+docs: $(VENV)/.package ## Write anew what is generated from the code: tables, settings, metrics, commands
 	@$(BIN)/python -m kafka_pipeline.claimx.writers.docs --write
 	@$(BIN)/python -m kafka_pipeline.claimx.operations
+	@$(BIN)/python -m kafka_pipeline.cli.docs --write
 
 .PHONY: chart
 chart: $(VENV)/.package ## Render the Helm chart anew for its tests, with helm (built once by Go where it is missing)

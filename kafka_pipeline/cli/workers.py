@@ -35,7 +35,12 @@ ExitWhenIdle = Annotated[
 
 
 def claimx_all(context: typer.Context, *, exit_when_idle: ExitWhenIdle = None) -> None:
-    """Run all five workers in one process."""
+    """Run all five workers in one process.
+
+    SIGTERM and SIGINT let what is in flight finish and be committed, and end it with 0; a second signal ends it at
+    once, which loses nothing. health_port serves the probes: /startupz, /livez, /readyz, and /metrics. All this holds
+    for each worker by itself, too.
+    """
     _run(context, tuple(WorkerKind), exit_when_idle)
 
 
