@@ -48,6 +48,9 @@ STALE_PAUSE_S = 0.1
 """A commit in the middle of a cooperative rebalance is refused although the partition may stay ours: asked again for
 about a second, which is longer than a rebalance among live members takes."""
 
+LET_GO_S = 5.0
+"""How long a consumer that closes waits, beside its listener, for a rebalance under way to end."""
+
 NEW_TOPIC_RETRIES = 4
 NEW_TOPIC_PAUSE_S = 0.5
 """A topic made a moment ago may be unknown to the broker that we ask first."""
@@ -290,9 +293,21 @@ class KafkaConsumer:
     def _close_in_thread(self) -> None:
         client, self._left = self._client, []
         if client is not None:
-            client.close()  # asks the listener as in a rebalance
+            self._let_go(client)
+            client.close()  # asks the listener as in a rebalance, if anything is left
         self._client = None
         self._assigned = self._paused = frozenset()
+
+    def _let_go(self, client: confluent_kafka.Consumer) -> None:
+        """Give up all partitions while the client is still a member: their last commit is heard, and `close` is quick.
+
+        A client that closes in the middle of a rebalance may hang for ever with the GIL in its hands, where no time-out
+        of ours could help (confluentinc/librdkafka#4884), and it refuses the last commit. Found by `make chaos`.
+        """
+        client.unsubscribe()
+        deadline = time.monotonic() + self._settings.revoke_wait_s + LET_GO_S
+        while self._assigned and time.monotonic() < deadline:
+            client.consume(1, SLICE_S)  # what it brings is nobody's: it is not committed, so it comes again
 
     # Rebalances: called by librdkafka inside `consume` and `close`, in the thread.
 
