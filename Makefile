@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
-SOURCES := kafka_pipeline tests benchmarks
+SOURCES := kafka_pipeline tests benchmarks chaos
 # Marks of tests that need a real part started or a process killed: the second step of `make test`.
 REAL := kafka or azurite or seaweedfs or crash
 # Rarely needed, so in an environment of its own; the version decides how the lock files look.
@@ -73,6 +73,10 @@ fmt: $(VENV)/.package ## Format the code and mend what can be mended without tho
 .PHONY: bench
 bench: $(VENV)/.package ## Measure, and print JSON with machine, versions and ratios
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: chaos
+chaos: $(VENV)/.package ## Break everything by a seed beside real Kafka and count what is lost: ARGS="--seed 7 --runs 3"
+	@$(BIN)/python -m chaos $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/.package ## Write anew what is generated from the code: tables, settings, metrics, commands

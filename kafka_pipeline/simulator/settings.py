@@ -39,6 +39,9 @@ class SimulatorSettings:
     storage_port: int = 0
     control_port: int = 0
     """0 lets the system choose. Faults are put in force over the last one."""
+    api_reached_at: str = ""
+    storage_reached_at: str = ""
+    """`host:port` by which clients come, where something stands between; empty: the port itself."""
     token: str = base64.b64encode(b"simulator:invented-key").decode()
     """The pre-encoded Basic token that the API asks for [API-2]."""
 

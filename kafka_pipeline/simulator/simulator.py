@@ -65,6 +65,7 @@ class Simulator:
         self._api_host = ""
         self._storage_host = ""
         self._control_host = ""
+        self._listening = ("", "")
 
     @cached_property
     def world(self) -> World:
@@ -97,11 +98,12 @@ class Simulator:
         control = ControlServer(self._board, self.put_faults)
         async with AsyncExitStack() as stack:
             storage_door = await self._serve(stack, storage.app(), settings.storage_port)
-            self._storage_host = storage_door.address
+            self._storage_host = settings.storage_reached_at or storage_door.address
             api_door = await self._serve(stack, api.app(), settings.api_port)
-            self._api_host = api_door.address
+            self._api_host = settings.api_reached_at or api_door.address
             control_door = await self._serve(stack, control.app(), settings.control_port, host=_LOOPBACK)
             self._control_host = control_door.address
+            self._listening = (api_door.address, storage_door.address)
             api.origin, api.storage_host = f"http://{self._api_host}", self._storage_host
             self.put_faults(self._faults)
             keeper = asyncio.create_task(self._keep({Endpoint.PROJECT: api_door, Endpoint.FILE: storage_door}))
@@ -129,6 +131,12 @@ class Simulator:
     def download_hosts(self) -> list[str]:
         """`host:port` of both servers, as `allow_private_download_hosts` wants them."""
         return [self._bound(self._api_host), self._bound(self._storage_host)]
+
+    @property
+    def listening(self) -> list[tuple[str, int]]:
+        """Host and port on which API and storage really listen, for what stands between."""
+        places = (self._bound(address).rsplit(":", 1) for address in self._listening)
+        return [(host, int(port)) for host, port in places]
 
     @property
     def calls(self) -> Counter[str]:
