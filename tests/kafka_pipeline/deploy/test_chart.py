@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +49,7 @@ BROKEN: Final[list[tuple[Manifest, str]]] = [
     ({"config": {"claimx_api_token": {"value": "secret"}}}, "claimx_api_token"),
     ({"config": {"health_port": 9}}, "health_port"),
     ({"secretEnv": {"CLAIMX_API_TOKEN": "the token itself"}}, "CLAIMX_API_TOKEN"),
+    ({"env": {"HEALTH_PORT": "9"}}, "HEALTH_PORT"),
     ({"workers": {"enricher": {"replicas": 0}}}, "replicas"),
     ({"workers": {"enhancer": {"replicas": 1}}}, "enhancer"),
     ({"image": {"digest": "latest"}}, "digest"),
@@ -57,10 +59,12 @@ BROKEN: Final[list[tuple[Manifest, str]]] = [
 """Values that must be refused, and a word that leads to the mistake."""
 
 
+@cache
 def manifests(name: str, kind: str | None = None) -> list[Manifest]:
     """Return what was made of a case, of one kind or all."""
-    parts = yaml.safe_load_all(kept(name).read_text(encoding="utf-8"))
-    return [part for part in parts if part and kind in {None, part["kind"]}]
+    if kind is not None:
+        return [part for part in manifests(name) if part["kind"] == kind]
+    return [part for part in yaml.safe_load_all(kept(name).read_text(encoding="utf-8")) if part]
 
 
 def pods() -> Iterator[tuple[str, Manifest]]:

@@ -10,7 +10,13 @@ from typing import Any, Final
 import pytest
 from typer.main import get_command
 
+from kafka_pipeline.claimx.api_health import API_AUTH, API_UNREACHABLE, CIRCUIT_OPEN
+from kafka_pipeline.claimx.monitoring import KAFKA_DISCONNECTED, STARTING
 from kafka_pipeline.cli.app import ENTRIES, app, dlq_program
+from kafka_pipeline.common.http.cache import CACHE_UNWRITABLE
+from kafka_pipeline.common.http.hosts import UNAVAILABLE
+from kafka_pipeline.common.lake.writer import LAKE_UNAVAILABLE
+from kafka_pipeline.common.runtime.outbox import FLOOD
 from tests.kafka_pipeline.deploy.test_chart import manifests
 
 ROOT: Final = Path(__file__).parents[3]
@@ -95,3 +101,17 @@ def test_what_kubectl_is_told_to_work_on_exists(page: Path) -> None:
     made = {made["metadata"]["name"] for kind in ("Deployment", "CronJob") for made in manifests("smallest", kind)}
     assert named
     assert named <= made | {"claimx-"}
+
+
+def test_the_runbook_explains_every_word_that_a_worker_gives_for_not_being_ready() -> None:
+    """Each with what to do."""
+    words = {STARTING, KAFKA_DISCONNECTED, CIRCUIT_OPEN, API_UNREACHABLE, API_AUTH}
+    words |= {LAKE_UNAVAILABLE, UNAVAILABLE, FLOOD, CACHE_UNWRITABLE}
+    text = FOR_OPERATORS[0].read_text(encoding="utf-8").split("What `/readyz` says:")[1].split("\n## ")[0]
+    explained = {
+        word
+        for line in text.splitlines()
+        if line.startswith("| `")
+        for word in re.findall(r"`(\w+)`", line.split("|")[1])
+    }
+    assert words <= explained
