@@ -31,6 +31,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from kafka_pipeline._settings import azure, checks
 from kafka_pipeline._settings.problems import ConfigError, ConflictError, Privacy, Problem, Source, explain
+from kafka_pipeline._settings.secrets import read_secret
 from kafka_pipeline._settings.sources import LayerSource, read_environment, read_file, read_options
 
 __all__ = ["ConfigError", "PipelineConfig", "Privacy", "Problem", "Source", "load_config"]
@@ -357,18 +358,18 @@ class PipelineConfig(BaseSettings):
 
     def claimx_api_token(self, environ: Mapping[str, str]) -> str:
         """Read the API token from the variable that holds it. Raises ConfigError if there is none."""
-        return _secret(environ, self.claimx_api_token_env, "claimx_api_token_env")
+        return read_secret(environ, self.claimx_api_token_env, "claimx_api_token_env")
 
     def kafka_sasl_password(self, environ: Mapping[str, str]) -> str:
         """Read the SASL password from the variable that holds it. Raises ConfigError if there is none."""
-        return _secret(environ, self.kafka_sasl_password_env, "kafka_sasl_password_env")
+        return read_secret(environ, self.kafka_sasl_password_env, "kafka_sasl_password_env")
 
     def azure_secret(
         self, name: Literal["azure_storage_key", "azure_storage_sas", "azure_client_secret"], environ: Mapping[str, str]
     ) -> str:
         """Read a secret for Azure from the variable that holds it. Raises ConfigError if there is none."""
         field = f"{name}_env"
-        return _secret(environ, getattr(self, field), field)
+        return read_secret(environ, getattr(self, field), field)
 
     def require_claimx_api_url(self) -> str:
         """Return the base URL of the API. Raises ConfigError if there is none."""
@@ -441,17 +442,6 @@ def load_config(path: Path | None, overrides: Mapping[str, str], environ: Mappin
 
 def _names() -> tuple[str, ...]:
     return tuple(PipelineConfig.model_fields)
-
-
-def _secret(environ: Mapping[str, str], variable: str, field: str) -> str:
-    secret = environ.get(variable, "").strip()
-    if not secret:
-        what = f"names the environment variable {variable}, which is not set"
-        raise ConfigError([Problem(field=field, what=what, remedy="put the secret there")])
-    if not secret.isprintable():
-        what = f"names the environment variable {variable}, which holds a line break or control character"
-        raise ConfigError([Problem(field=field, what=what, remedy="put the secret there on one line")])
-    return secret
 
 
 _DEAD_LETTER_KINDS: Final = ("events", "enrichment", "downloads")

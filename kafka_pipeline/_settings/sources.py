@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from kafka_pipeline._settings.problems import Problem, Source
+from kafka_pipeline._settings.secrets import FILE_SUFFIX
 
 OWN_PREFIXES = ("CLAIMX_", "KAFKA_")
 """Variables that begin so are most likely meant for us: one that nearly has the name of a field is a typing error."""
@@ -104,11 +105,12 @@ def read_environment(environ: Mapping[str, str], names: Collection[str]) -> Laye
     """Pick the variables named like a field, in capitals; an empty one counts as not set.
 
     Names that are nearly right are problems. `NAME_ENV` may hold the name of a variable for a secret, by default
-    `NAME`: neither is a typing error.
+    `NAME`; with `_FILE` behind it, of one for the file that holds it. None of them is a typing error.
     """
     variables = {name.upper(): name for name in names}
     secrets = {name.removesuffix("_ENV") for name in variables if name.endswith("_ENV")}
     secrets |= {environ.get(f"{name}_ENV", name) for name in secrets}
+    secrets |= {name + FILE_SUFFIX for name in secrets}
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
     problems: list[Problem] = []
