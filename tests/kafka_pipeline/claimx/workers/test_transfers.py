@@ -162,6 +162,13 @@ def cached_task(cache: FileCache, media_id: str = "71", **changes: Any) -> Claim
     return ClaimXCachedDownload(**fields | changes)
 
 
+PLACES_OF_OTHERS = [
+    *("../Tables/claimx_events/_delta_log/a.jpg", "claimx/1/71/../72/leak.jpg", "claimx/1/72/leak.jpg"),
+    *("claimx/2/71/leak.jpg", "/claimx/1/71/leak.jpg", "claimx/1/71/a/leak.jpg", "claimx/1/71/le%61k.jpg"),
+]
+"""Where the file 71 of project 1 must not go."""
+
+
 # -- downloader ---------------------------------------------------------------------------------------------------
 
 
@@ -215,12 +222,15 @@ async def test_an_expired_link_is_not_tried(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"media_id": "../7"}, {"project_id": "a/b"}, {"blob_path": "claimx/1/71/run.exe"}, {"download_url": "ftp://x/y"}],
+    [
+        *({"media_id": "../7"}, {"project_id": "a/b"}, {"blob_path": "claimx/1/71/run.exe"}),
+        *({"download_url": "ftp://x/y"}, *({"blob_path": path} for path in PLACES_OF_OTHERS)),
+    ],
 )
 async def test_what_is_never_fetched_is_refused_for_good(
     downloader: ClaimXDownloadWorker, storage: Storage, record: New, changes: dict[str, str]
 ) -> None:
-    """[7.3] Odd ids, other extensions, other schemes: permanent, and no word of the link."""
+    """[7.3] Odd ids, other extensions, schemes and places: permanent, and no word of the link."""
     [outcome] = await downloader.process([record(download_task(storage, **changes).to_bytes())])
     assert isinstance(outcome, Dead)
     assert SECRET not in outcome.error_text
@@ -328,6 +338,16 @@ async def test_a_redelivery_after_the_cache_file_went_tells_the_result_again(
     assert isinstance(again, Done)
     assert [message.key for message in again.messages] == [b"71"]
     assert len(rows("claimx_attachments")) == 1
+
+
+@pytest.mark.parametrize("path", PLACES_OF_OTHERS)
+async def test_no_upload_writes_over_what_is_another_s(
+    uploader: ClaimXUploadWorker, cache: FileCache, record: New, tmp_path: Path, path: str
+) -> None:
+    """[BLB-1] A poisoned task names a table's folder, or another project's file: refused for good."""
+    [outcome] = await uploader.process([record(cached_task(cache, blob_path=path).to_bytes())])
+    assert isinstance(outcome, Dead)
+    assert list((tmp_path / "lake").rglob("*.jpg")) == []
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"something else")])
