@@ -29,7 +29,8 @@ Generated from the code by `make docs`; do not edit. `python -m kafka_pipeline` 
 `claimx-dlq` the same as `kafka-pipeline claimx-dlq`.
 
 What was wrong is told on stderr, a line each with what to do about it; a traceback is shown with `--debug` alone, which
-stands before the command, and redacted. Where a command's output is data, `--json` gives it to programs, alone on stdout.
+stands before the command, and redacted. Where a command's output is data, `--json` gives it to programs, and nothing
+else is on stdout.
 
 | exit code | meaning |
 |---|---|

@@ -73,7 +73,7 @@ def claimx_maintain(
     Files are put in the order of their keys, so that a merge opens few of them; a checkpoint shortens the log; files
     that nobody refers to any more are deleted. Only what has changed enough is written anew. Workers may go on: what
     they touch at the same moment is tried again, and otherwise left for the next time (state "later"). Run it every
-    hour or every night, in a process of its own with a gigabyte of memory.
+    hour or every night, in a process of its own with two gigabytes of memory.
 
     Ends with 1 if the storage failed for a table.
     """

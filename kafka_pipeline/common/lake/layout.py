@@ -8,14 +8,14 @@ anew, in key order, gives files that share no key.
                     ▕██████████████▏                      stretch: what overlaps, with small neighbours
     worth         └───── yes ─────┘        no
 
-Cost follows what changed: a stretch is left alone until enough in it is small or overlaps (`Limits`).
+Cost follows what changed: a stretch is left alone until enough in it is small or overlaps (`Limits`). One that is too
+large to be sorted in memory makes the whole table worth it, if enough in the table is in disorder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TypeAlias
 
 from kafka_pipeline.common.lake.sql import Value, literal
@@ -43,8 +43,7 @@ class Limits:
     target_bytes: int = 64 * 2**20
     """Size of a file. A MERGE writes whatever file it touches anew, so larger ones make each small update dearer."""
     part_bytes: int = 128 * 2**20
-    """Stored bytes rewritten in one commit. They are held in memory, about six times as large; and the longer a commit
-    takes, the more likely a running writer is faster and wins."""
+    """Largest stretch that is sorted in memory, where it takes about eight times as much."""
     few: int = 4
     """So many files more than needed are disorder."""
     deep: int = 4
@@ -55,35 +54,34 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A range of keys that is written anew in one commit. No bound: open on that side."""
+    """A range of keys that is written anew in one commit: whole files, none of which reaches beyond it.
+
+    No bound: open on that side. `is_whole`: the table as a whole, too large to be sorted in memory.
+    """
 
     low: Bound
     high: Bound
-    before: Bound = None
-    """Where the next part of the same stretch begins; then `high` is not its end."""
     files: int
     size_bytes: int
-    """Bytes of the files that begin here; one that reaches into the next part is counted here alone."""
+    is_whole: bool = False
 
     def condition(self, key: str) -> str:
         """Return the range as SQL over the key column."""
         terms = []
         if self.low is not None:
             terms.append(f"{key} >= {literal(self.low)}")
-        if self.before is not None:
-            terms.append(f"{key} < {literal(self.before)}")
-        elif self.high is not None:
+        if self.high is not None:
             terms.append(f"{key} <= {literal(self.high)}")
         return " AND ".join(terms) or f"{key} IS NOT NULL"
 
 
 def plan(files: Sequence[StoredFile], limits: Limits) -> tuple[Part, ...]:
     """Return the parts to write anew, in key order; disjoint. After that the same files need nothing more."""
-    parts: list[Part] = []
-    for stretch in _stretches(files, limits):
-        if _is_worth_it(stretch, limits):
-            parts.extend(_parts(stretch, limits))
-    return tuple(parts)
+    stretches = [stretch for stretch in _stretches(files, limits) if _is_worth_it(stretch, limits)]
+    small = [stretch for stretch in stretches if _bytes(stretch) <= limits.part_bytes]
+    if len(small) < len(stretches) and _is_worth_it(files, limits):
+        return (Part(low=None, high=None, files=len(files), size_bytes=_bytes(files), is_whole=True),)
+    return tuple(map(_part, small))
 
 
 def is_crowded(files: Sequence[StoredFile], limits: Limits) -> bool:
@@ -151,21 +149,14 @@ def _overlapping(files: Sequence[StoredFile]) -> list[list[StoredFile]]:
     return groups
 
 
-def _parts(stretch: Sequence[StoredFile], limits: Limits) -> list[Part]:
-    """Cut a stretch where files begin, so that each part has about `part_bytes`."""
-    pieces: list[list[StoredFile]] = [[]]
-    for each in stretch:
-        begins_later = bool(pieces[-1]) and each.low != pieces[-1][-1].low
-        if begins_later and _bytes(pieces[-1]) + each.size_bytes > limits.part_bytes:
-            pieces.append([])
-        pieces[-1].append(each)
-    is_bounded = all(each.high is not None for each in stretch)
-    high = max(each.high for each in stretch) if is_bounded else None
-    befores = [after[0].low for _, after in pairwise(pieces)]
-    return [
-        Part(low=piece[0].low, high=high, before=before, files=len(piece), size_bytes=_bytes(piece))
-        for piece, before in zip(pieces, [*befores, None], strict=True)
-    ]
+def _part(stretch: Sequence[StoredFile]) -> Part:
+    is_bounded = all(each.low is not None and each.high is not None for each in stretch)
+    return Part(
+        low=min(each.low for each in stretch) if is_bounded else None,
+        high=max(each.high for each in stretch) if is_bounded else None,
+        files=len(stretch),
+        size_bytes=_bytes(stretch),
+    )
 
 
 def _bytes(files: Iterable[StoredFile]) -> int:

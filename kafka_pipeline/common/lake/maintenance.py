@@ -2,8 +2,9 @@
 
 | table | how its files are put in order | beside running writers |
 |---|---|---|
-| not partitioned | by parts of the key range, a commit each: `replaceWhere`, same rows in order | the first wins |
-| partitioned | a crowded partition at once, by Delta's OPTIMIZE, to readers no change of data | inserts go on |
+| not partitioned | by stretches of keys, a commit each: `replaceWhere`, the same rows in order | the first wins |
+| the same, in disorder as a whole | at once, by Delta's OPTIMIZE | updates win: it needs a quiet time |
+| partitioned | a crowded partition at once, by Delta's OPTIMIZE | inserts go on |
 
 No writer's rows can be lost: a commit is refused if another one touched what it read, whoever is faster; the loser
 reads anew and repeats. Here that is bounded (`tries`): a part that is never left alone waits for a quieter time.
@@ -36,6 +37,9 @@ from kafka_pipeline.common.lake.tables import TableSpec
 TRIES: Final = 5
 """Rounds of one part against running writers."""
 
+_LONG_TRIES: Final = 2
+"""Rounds of what takes long: lost twice, it would be lost again."""
+
 PAUSE_SECONDS: Final = 0.5
 """Mean pause before the second round; it doubles with each. Longer than a writer's, so that writers go first."""
 
@@ -51,10 +55,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Something to write anew in one commit: a part of the keys, or a partition."""
+    """Something to write anew in one commit: a stretch of keys, a partition, or the whole table."""
 
     name: str
     part: Part | None
+    """None where Delta's OPTIMIZE does it: it sorts on the disk, and takes whole partitions alone."""
     partition: tuple[tuple[str, str], ...] = ()
     files: int
     size_bytes: int
@@ -119,7 +124,7 @@ class TableKeeper:
 
     def rewrite(self, step: Step) -> bool:
         """Put one step in order, in one commit. False if writers won every round: nothing changed then."""
-        for round_ in range(self._tries):
+        for round_ in range(self._tries if step.part is not None else min(self._tries, _LONG_TRIES)):
             try:
                 self._attempt(self._current(), step)
             except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
@@ -176,7 +181,12 @@ class TableKeeper:
             )
         parts = plan(partitions[()], self._limits)
         return tuple(
-            Step(name=f"part {number} of {len(parts)}", part=part, files=part.files, size_bytes=part.size_bytes)
+            Step(
+                name="the whole table" if part.is_whole else f"stretch {number} of {len(parts)}",
+                part=None if part.is_whole else part,
+                files=part.files,
+                size_bytes=part.size_bytes,
+            )
             for number, part in enumerate(parts, start=1)
         )
 
@@ -193,8 +203,8 @@ class TableKeeper:
     def _attempt(self, table: DeltaTable, step: Step) -> None:
         if step.part is None:
             table.optimize.z_order(
-                self.spec.keys,
-                partition_filters=[(name, "=", value) for name, value in step.partition],
+                self.spec.keys[:1],
+                partition_filters=[(name, "=", value) for name, value in step.partition] or None,
                 target_size=self._limits.target_bytes,
                 max_spill_size=SORT_BYTES,
                 max_concurrent_tasks=1,

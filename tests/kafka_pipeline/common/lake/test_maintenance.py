@@ -22,7 +22,9 @@ from kafka_pipeline.common.lake.maintenance import LEAST_RETENTION_HOURS, TableK
 from kafka_pipeline.common.lake.tables import TableSpec
 
 NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
-SMALL = Limits(target_bytes=20_000, part_bytes=40_000, few=3)
+SMALL = Limits(target_bytes=20_000, part_bytes=1_000_000, few=3)
+TINY = Limits(target_bytes=20_000, part_bytes=20_000, few=3)
+"""With these every table is too large to be sorted in memory."""
 WEEK = 168
 Row = dict[str, Any]
 
@@ -63,22 +65,25 @@ def in_order(keeper: TableKeeper) -> list[bool]:
     return [keeper.rewrite(step) for step in survey.steps]
 
 
+@pytest.mark.parametrize(("limits", "name"), [(SMALL, "stretch 1 of 1"), (TINY, "the whole table")])
 def test_files_are_in_key_order_afterwards_and_every_row_is_what_it_was(
-    store: DeltaStore, location: LakeLocation, things: TableSpec
+    store: DeltaStore, location: LakeLocation, things: TableSpec, limits: Limits, name: str
 ) -> None:
     """Disjoint ranges; equal rows, equal schema; and a second look finds nothing more to do."""
     fill(store, things)
     before, schema = rows_of(location, things), opened(location, things).schema()
-    keeper = TableKeeper(things, location, limits=SMALL)
+    keeper = TableKeeper(things, location, limits=limits)
+    found = keeper.survey()
+    assert found is not None
+    assert [step.name for step in found.steps] == [name]
     assert all(in_order(keeper))
     assert rows_of(location, things) == before
     assert opened(location, things).schema() == schema
-    found = ranges(location, things)
-    assert all(one[1] < other[0] for one, other in itertools.pairwise(found)), found
-    survey = keeper.survey()
-    assert survey is not None
-    assert survey.steps == ()
-    assert survey.files == len(found)
+    files = ranges(location, things)
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(files)), files
+    after = keeper.survey()
+    assert after is not None
+    assert (after.steps, after.files) == ((), len(files))
 
 
 def test_a_merge_after_it_opens_few_files(local_location: LakeLocation, things: TableSpec) -> None:
@@ -105,6 +110,22 @@ def test_a_writer_that_is_faster_keeps_its_rows(
     assert len(attempts) == 3
     found = {each["thing_id"]: each["newest"] for each in rows_of(location, things)}
     assert [found[f"{number:06d}"] for number in (0, 1)] == ["faster", "faster"]
+
+
+def test_a_whole_table_that_is_written_to_meanwhile_waits_for_a_quieter_time(
+    store: DeltaStore, location: LakeLocation, things: TableSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes long, so it is tried twice only; what the writer changed is there."""
+    fill(store, things, merges=6)
+    beside = DeltaStore(location)
+    keeper = TableKeeper(things, location, limits=TINY, sleep=lambda _: None)
+    survey = keeper.survey()
+    assert survey is not None
+    key = int(rows_of(location, things)[0]["thing_id"])
+    attempts = _interfere(keeper, monkeypatch, lambda _: beside.merge(things, [row(key, newest="faster")]), 99)
+    assert not keeper.rewrite(survey.steps[0])
+    assert len(attempts) == 2
+    assert rows_of(location, things)[0]["newest"] == "faster"
 
 
 def test_a_part_that_is_never_left_alone_waits_for_a_quieter_time(
