@@ -17,6 +17,8 @@ SOURCES := kafka_pipeline tests benchmarks chaos
 REAL := kafka or azurite or seaweedfs or crash
 # Rarely needed, so in an environment of its own; the version decides how the lock files look.
 UV_VERSION := 0.13.9
+PIP_AUDIT_VERSION := 2.10.1
+CYCLONEDX_VERSION := 7.5.0
 
 # `make demo -- --faults` is `make demo ARGS="--faults"`. An option with a value needs the second form.
 PASSED := $(filter -%,$(MAKECMDGOALS))
@@ -98,6 +100,14 @@ lock: | $(BIN)/python ## Pin every dependency anew within pyproject.toml, with h
 	compile pyproject.toml --extra tracing --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 	@printf '%s\n' 'requirements.txt and requirements-dev.txt are up to date; LOCK="--upgrade" looks for newer versions.'
 
+.PHONY: audit
+audit: .cache/supply/.tools ## Ask the index for known vulnerabilities of every locked package
+	@.cache/supply/bin/python scripts/supply audit $(ARGS)
+
+.PHONY: sbom
+sbom: .cache/supply/.tools ## List what runs in production as CycloneDX, dist/sbom.cdx.json
+	@.cache/supply/bin/python scripts/supply sbom dist/sbom.cdx.json
+
 .PHONY: clean
 clean: ## Remove everything that recipes made; of ./data the demo alone
 	@rm -rf $(VENV) .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build data/demo dist
@@ -114,6 +124,12 @@ $(BIN)/python:
 	done; \
 	echo 'No Python 3.11 or newer with venv was found$(if $(PYTHON), at $(PYTHON)): install one, or name it with make PYTHON=/path/to/python.' >&2; \
 	exit 1
+
+.cache/supply/.tools: | $(BIN)/python
+	@test -x .cache/supply/bin/python || $(BIN)/python -m venv .cache/supply
+	@.cache/supply/bin/python -m pip --disable-pip-version-check --quiet install \
+		pip-audit==$(PIP_AUDIT_VERSION) cyclonedx-bom==$(CYCLONEDX_VERSION)
+	@touch $@
 
 $(VENV)/.deps: requirements-dev.txt | $(BIN)/python
 	@echo 'Installing the locked dependencies'
