@@ -80,6 +80,10 @@ bench: $(VENV)/.package ## Measure, and print JSON with machine, versions and ra
 chaos: $(VENV)/.package ## Break everything by a seed beside real Kafka and count what is lost: ARGS="--seed 7 --runs 3"
 	@$(BIN)/python -m chaos $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.package ## Run under steady load and see that memory, handles, files and lag stay flat: ARGS="--minutes 30"
+	@$(BIN)/python -m chaos.soak $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/.package ## Write anew what is generated from the code: tables, settings, metrics, commands
 	@$(BIN)/python -m kafka_pipeline.claimx.writers.docs --write
