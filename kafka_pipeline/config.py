@@ -113,6 +113,9 @@ class PipelineConfig(BaseSettings):
     kafka_session_timeout_seconds: Annotated[float, Field(ge=6, le=1_800)] = Field(
         45, description="Silence after which the broker takes a worker for dead, in seconds."
     )
+    kafka_compression: Annotated[Literal["none", "gzip", "snappy", "lz4", "zstd"], Lower] = Field(
+        "lz4", description="How what we write is compressed; Event Hubs takes gzip alone."
+    )
     kafka_max_poll_interval_seconds: Annotated[float, Field(ge=10, le=86_400)] = Field(
         300, description="Longest time between two polls before the group goes on without the worker, in seconds."
     )

@@ -32,6 +32,7 @@ def open_broker(config: PipelineConfig, environ: Mapping[str, str]) -> Broker:
             token=kafka_token(config, environ),
             session_timeout_s=config.kafka_session_timeout_seconds,
             max_poll_interval_s=config.kafka_max_poll_interval_seconds,
+            compression=config.kafka_compression,
             max_message_bytes=_dead_letter_bytes(config),
         )
     )

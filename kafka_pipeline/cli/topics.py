@@ -80,7 +80,7 @@ def claimx_topics(
 
     Azure Event Hubs: a namespace of the standard tier holds ten event hubs, which is what --compact is for; larger
     tiers hold more. Retention and sizes are not set by Kafka's protocol there but in the portal; messages have one
-    megabyte at most, so set max_event_bytes to 400000 or less.
+    megabyte at most, so set max_event_bytes to 400000 or less, and kafka_compression to gzip.
 
     Ends with 1 if, in the end, a topic is missing or wrong.
     """

@@ -42,9 +42,9 @@ $ kafka-pipeline config check    # all that is wrong at once; ends with 2 if any
 
 Lists are given comma-separated or as JSON. An unknown name or a bad value stops the start.
 
-**Secrets are no settings.** A setting that ends in `_env` names the environment variable that holds the secret; the same
-variable with `_FILE` behind it, such as `CLAIMX_API_TOKEN_FILE`, names a file that does. It is never printed; neither
-are the settings marked *masked*.
+**Secrets are no settings.** A setting that ends in `_env` names the environment variable that holds the secret; the
+same variable with `_FILE` behind it, such as `CLAIMX_API_TOKEN_FILE`, names a file that does. It is never printed;
+neither are the settings marked *masked*.
 """
 
 

@@ -31,9 +31,7 @@ class StoreCredential:
             held = self._credential.current()
         except PipelineError as error:
             raise credential_failure(error) from None
-        expires_at = held.expires_at or datetime.now(UTC) + timedelta(
-            hours=1
-        )  # else it never asks again
+        expires_at = held.expires_at or datetime.now(UTC) + timedelta(hours=1)  # else it never asks again
         match held.form:
             case CredentialForm.ACCOUNT_KEY:
                 return {"access_key": held.secret, "expires_at": expires_at}

@@ -53,6 +53,8 @@ class KafkaSettings:
     """How long an admin request, a metadata look-up or a commit may take."""
     delivery_timeout_s: float = 60.0
     """How long a message may stay unacknowledged before `send` gives up: longer than a broker's restart."""
+    compression: str = "lz4"
+    """librdkafka's name for how batches are compressed. Not every broker of this protocol takes every kind."""
     max_message_bytes: int = 1_000_000
     """Largest message (key, value and headers) we try to send. Brokers take 1,048,588 bytes with their own framing."""
 
@@ -96,7 +98,7 @@ class KafkaSettings:
         return self.common() | {
             "enable.idempotence": True,
             "acks": "all",
-            "compression.type": "lz4",
+            "compression.type": self.compression,
             "linger.ms": LINGER_MS,
             "partitioner": "murmur2_random",  # Java's: one key goes to one partition whoever writes it
             "message.max.bytes": self.max_message_bytes + 64 * 1024,  # room for framing; `send` checks the limit itself

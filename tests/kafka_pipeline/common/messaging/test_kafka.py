@@ -305,3 +305,19 @@ async def test_a_batch_larger_than_the_send_buffer_waits_for_room(
     assert (await admin.watermarks([partition]))[partition].high == 3000
     for thing in (producer, admin, broker):
         await thing.close()
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+async def test_every_compression_arrives(kafka_bootstrap: str, unique: Callable[..., str], compression: str) -> None:
+    """Brokers of this protocol differ in which they take; Event Hubs takes gzip alone."""
+    settings = KafkaSettings(bootstrap_servers=kafka_bootstrap, compression=compression)
+    assert settings.producer()["compression.type"] == compression
+    broker, topic = KafkaBroker(settings), unique("topic")
+    admin, producer = broker.admin(), broker.producer()
+    await admin.create_topics([NewTopic(name=topic, partitions=1)])
+    await producer.send([Message(topic=topic, value=b"x" * 10_000)])
+    marks = await admin.watermarks([TopicPartition(topic, 0)])
+    assert marks[TopicPartition(topic, 0)].high == 1
+    await producer.close()
+    await admin.close()
