@@ -19,6 +19,7 @@ from kafka_pipeline.common.observability.logging import configure_logging
 
 _EXIT_BROKEN = 1
 _EXIT_CANNOT_START = 2
+_EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
@@ -36,6 +37,9 @@ def main() -> int:
     except NodeError as error:
         sys.stderr.write(f"chaos: {error}\n")
         return _EXIT_CANNOT_START
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.stderr.write("chaos: interrupted\n")
+        return _EXIT_INTERRUPTED
 
 
 async def _main(options: argparse.Namespace) -> int:

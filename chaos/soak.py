@@ -29,6 +29,7 @@ from kafka_pipeline.simulator.verifier import verify
 
 _EXIT_BROKEN = 1
 _EXIT_CANNOT_START = 2
+_EXIT_INTERRUPTED = 130
 _SAMPLE_S = 5.0
 _UPKEEP_S = 60.0
 """How often the tables are put in order: in production a CronJob does it, less often."""
@@ -105,6 +106,9 @@ def main() -> int:
     except NodeError as error:
         sys.stderr.write(f"soak: {error}\n")
         return _EXIT_CANNOT_START
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.stderr.write("soak: interrupted\n")
+        return _EXIT_INTERRUPTED
 
 
 async def _main(options: argparse.Namespace, base: Path) -> int:
