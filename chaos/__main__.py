@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from chaos.node import KafkaNode, NodeError
-from chaos.run import Plan, RunResult, run
+from chaos.run import RESUME_LIMIT_S, Plan, RunResult, run
 from chaos.schedule import Blow
 from kafka_pipeline.common.observability.logging import configure_logging
 
@@ -60,13 +60,13 @@ async def _main(options: argparse.Namespace) -> int:
             if options.json:
                 with options.json.open("a", encoding="utf-8") as out:
                     out.write(json.dumps(figures(result)) + "\n")
-            if result.ok:
+            if _kept(result):
                 shutil.rmtree(folder)
             else:
                 _tell(f"  everything of this run is kept in {folder}")
     finally:
         await node.down()
-    good = sum(result.ok for result in results)
+    good = sum(map(_kept, results))
     _tell(f"{good} of {len(results)} runs kept every promise")
     if good < len(results):
         return _EXIT_BROKEN
@@ -80,7 +80,7 @@ def figures(result: RunResult) -> dict[str, object]:
     return {
         "seed": result.plan.seed,
         "events": result.plan.events,
-        "ok": result.ok,
+        "ok": _kept(result),
         "lost": verdict.lost,
         "doubled": verdict.doubled,
         "stale": verdict.stale,
@@ -99,12 +99,18 @@ def figures(result: RunResult) -> dict[str, object]:
     }
 
 
+def _kept(result: RunResult) -> bool:
+    return result.ok and result.prompt
+
+
 def _tell_result(result: RunResult) -> None:
     verdict = result.verdict
-    word = "kept" if result.ok else "BROKEN"
+    word = "kept" if _kept(result) else "BROKEN"
     wrong = f"{verdict.lost} lost, {verdict.doubled} doubled, {verdict.stale} stale, {verdict.orphaned} orphaned"
     found = f"{verdict.rows} rows, {verdict.files} files, {verdict.letters} dead letters"
     _tell(f"  {word} in {result.seconds:.0f} s: {wrong}; {found}; {_listed(result.blows)}")
+    if not result.prompt:
+        _tell(f"  ! work resumed only after {result.resumed_s:.1f} s, {RESUME_LIMIT_S:.0f} s are promised")
     for line in (*result.faults, *verdict.lines[:20]):
         _tell(f"  ! {line}")
 

@@ -56,28 +56,33 @@ async def judge(lake: Path, truth: Truth, desk: Desk, feed: Sequence[FeedItem], 
     found = {kind: set(things) for kind, things in set_aside.things.items()}
     letters_lost = sum(len(names - found[kind]) for kind, names in expected.items())
     letters_extra = sum(len(found[kind] - names) for kind, names in expected.items())
-    unpaired = await asyncio.to_thread(_unpaired, lake)
+    alone = await asyncio.to_thread(unpaired, lake)
     total = sum(things.total() for things in set_aside.things.values())
     return Verdict(
         lost=kinds[DifferenceKind.MISSING] + letters_lost,
         doubled=kinds[DifferenceKind.DOUBLED],
         stale=kinds[DifferenceKind.DIFFERENT],
-        orphaned=kinds[DifferenceKind.EXTRA] + letters_extra + len(unpaired),
+        orphaned=kinds[DifferenceKind.EXTRA] + letters_extra + len(alone),
         repeated_letters=total - sum(len(names) for names in found.values()),
         rows=sum(table.found for table in report.tables.values()),
         files=report.files.found,
         letters=total,
-        lines=(*report.differences, *set_aside.problems(expected), *unpaired),
+        lines=(*report.differences, *set_aside.problems(expected), *alone),
     )
 
 
-def _unpaired(lake: Path) -> list[str]:
-    """Return files without a completed row of the inventory, and completed rows without their file."""
-    rows = Table(lake, _ATTACHMENTS).rows(("media_id", "blob_path", "status"))
-    known = {str(row["blob_path"]): str(row["media_id"]) for row in rows if row["status"] == "completed"}
+def unpaired(lake: Path) -> list[str]:
+    """Return files without a completed row of the inventory, and completed rows without their file, by their ids."""
+    rows = Table(lake, _ATTACHMENTS).rows(("blob_path", "status"))
+    known = {str(row["blob_path"]) for row in rows if row["status"] == "completed"}
     files = set(stored_files(lake))
-    without_row = [f"a file of {len(path)} characters: no row in the inventory" for path in sorted(files - set(known))]
-    return without_row + [f"media {known[path]}: a row without its file" for path in sorted(set(known) - files)]
+    without_row = [f"{_ids(path)}: a file without a row" for path in sorted(files - known)]
+    return without_row + [f"{_ids(path)}: a row without its file" for path in sorted(known - files)]
+
+
+def _ids(path: str) -> str:
+    """Return the part of a blob path that holds ids; the name behind it is somebody's (I10)."""
+    return path.rsplit("/", 1)[0]
 
 
 def leaks(logs: Iterable[Path], secrets: Sequence[bytes]) -> list[str]:
