@@ -289,6 +289,11 @@ class Running:
         return await self.ended()
 
 
+def _hear_interrupts() -> None:
+    """Let a process be interrupted as one in the foreground is: whoever runs the tests in the background is not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Program:
     """Starts `kafka-pipeline` in an empty folder, with none of our variables set but those given as keywords."""
 
@@ -309,6 +314,7 @@ class Program:
             stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            preexec_fn=_hear_interrupts,
         )
         running = Running(process)
         running.readers = [
