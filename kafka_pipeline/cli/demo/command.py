@@ -82,7 +82,7 @@ def demo(
             broker = plan.kafka_bootstrap_servers or "the embedded broker"
             console.print(f"{plan.events:,} events over {plan.projects:,} projects on {broker}, into {folder.path}")
             if plan.faults:
-                console.print("ClaimX fails on purpose: this takes about a minute")
+                console.print("ClaimX fails on purpose: this takes a little more than a minute")
             try:
                 result = uvloop.run(run_demo(folder, plan, simulator, progress_view()))
             except Interrupted:

@@ -4,7 +4,7 @@ Dead letters are for the few records that cannot be worked off. When most of wha
 cause is not the records: a release with a fault, a feed that changed its form, a credential that lost a right. Draining
 the topic into the dead letters would turn one fault into a day of replaying.
 
-    tripped:  dead > min_dead - 1   and   dead / records > max_share      within the last window_s seconds
+    tripped:  dead >= min_dead   and   dead / records > max_share      within the last window_s seconds
 
 The decision is made before anything is produced, so what trips the guard is still at its place in the topic. It stays
 tripped until the worker is started anew: somebody must have looked. Pure: the time is passed in.
