@@ -107,16 +107,14 @@ class FaultBoard:
         lives = [draw.effect.lifetime_s for draw in draws if isinstance(draw.effect, ShortLinks)]
         return min([usual_s, *lives])
 
-    def refuses_connections(self, endpoint: Endpoint) -> bool:
-        """Say whether the port of this endpoint is to be closed now."""
-        now_s = self.elapsed_s
-        return any(fault.covers(now_s) and endpoint in fault.endpoints for fault in self._closing())
+    def refuses_connections(self, endpoint: Endpoint, at_s: float) -> bool:
+        """Say whether the port of this endpoint is to be closed when the script has been in force for so long."""
+        return any(fault.covers(at_s) and endpoint in fault.endpoints for fault in self._closing())
 
-    def next_change_s(self) -> float:
-        """Return in how many seconds a port opens or closes; infinite where none will."""
-        now_s = self.elapsed_s
+    def next_change_s(self, after_s: float) -> float:
+        """Return at which time of the script, after this one, a port next opens or closes; infinite where none will."""
         moments = [moment for fault in self._closing() for moment in (fault.start_s, fault.stop_s)]
-        return min((moment - now_s for moment in moments if moment > now_s), default=math.inf)
+        return min((moment for moment in moments if moment > after_s), default=math.inf)
 
     def _closing(self) -> Iterator[Fault]:
         for fault in self.script.faults:

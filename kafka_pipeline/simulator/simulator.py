@@ -181,14 +181,18 @@ class Simulator:
         """Shut and open the doors when the script says so."""
         while True:
             self._faults_changed.clear()
+            # One look at the clock for both questions: a timer may fire early, and between two looks an outage could
+            # end unseen. It would then last for ever.
+            now_s = self._board.elapsed_s
             for endpoint, door in doors.items():
-                if self._board.refuses_connections(endpoint):
+                if self._board.refuses_connections(endpoint, now_s):
                     await door.shut()
                 else:
                     await door.open()
-            wait_s = self._board.next_change_s()
+            change_s = self._board.next_change_s(now_s)
+            wait_s = None if change_s == math.inf else max(0.0, change_s - self._board.elapsed_s)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._faults_changed.wait(), None if wait_s == math.inf else wait_s)
+                await asyncio.wait_for(self._faults_changed.wait(), wait_s)
 
     @staticmethod
     def _bound(host: str) -> str:

@@ -181,11 +181,22 @@ def test_a_port_is_closed_within_the_outage_alone(clock: Any) -> None:
         Fault(effect=Outage(), endpoints=API, start_s=5, duration_s=20),
         Fault(effect=Outage(status=503), endpoints=FILES),
     )
-    assert (struck.next_change_s(), struck.refuses_connections(Endpoint.PROJECT)) == (5, False)
     assert statuses(struck, Endpoint.FILE, "1", 1) == [503]
+    assert [struck.refuses_connections(Endpoint.PROJECT, at_s) for at_s in (0, 5, 24.9, 25)] == [False, True, True, False]
+    assert not struck.refuses_connections(Endpoint.FILE, 5)
     clock.advance(5)
-    assert (struck.next_change_s(), struck.refuses_connections(Endpoint.PROJECT)) == (20, True)
-    assert not struck.refuses_connections(Endpoint.FILE)
     assert struck.strike(Endpoint.PROJECT, "1") == Strike()
-    clock.advance(20)
-    assert (struck.next_change_s(), struck.refuses_connections(Endpoint.PROJECT)) == (math.inf, False)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 9)), max_size=4), st.floats(0, 40))
+def test_no_port_opens_or_closes_between_two_changes(outages: list[tuple[int, int]], now_s: float) -> None:
+    """Who looks now and at each next change misses none, also who comes a moment before one."""
+    struck = board(
+        _Still(),
+        *(Fault(effect=Outage(), endpoints=API, start_s=start_s, duration_s=for_s) for start_s, for_s in outages),
+    )
+    change_s = struck.next_change_s(now_s)
+    assert change_s > now_s
+    until_s = 100.0 if change_s == math.inf else change_s
+    between = [now_s + share * (until_s - now_s) for share in (0.0, 0.25, 0.5, 0.75)] + [math.nextafter(until_s, 0)]
+    assert len({struck.refuses_connections(Endpoint.PROJECT, at_s) for at_s in between}) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -156,6 +156,35 @@ async def test_an_outage_that_refuses_closes_the_port_and_opens_it_again(start: 
         await until(answers)
     assert claimx.api_url == address
     assert claimx.injected == {}
+
+
+@pytest.mark.parametrize("looks", range(2, 7))
+async def test_an_outage_ends_also_if_its_end_passes_between_two_looks_at_the_clock(looks: int, http: Any) -> None:
+    """Timers fire a little early: who decides on one look and waits by the next may wait for ever."""
+    script = parse_fault_script(b"[{for: 100ms, outage: refuse, endpoint: all}]")
+    async with Simulator(SimulatorSettings(projects=2, events=10), _Leaping(looks), faults=script) as claimx:
+
+        async def answers() -> bool:
+            try:
+                return (await ask(http, claimx))[0] == 200
+            except aiohttp.ClientError:
+                return False
+
+        await until(answers)
+
+
+class _Leaping:
+    """A clock that stands for so many looks, and is past everything from then on."""
+
+    def __init__(self, looks: int) -> None:
+        self._left = looks
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        self._left -= 1
+        return 0.0 if self._left >= 0 else 1000.0
 
 
 async def test_an_outage_begins_and_ends_by_itself(http: Any) -> None:
