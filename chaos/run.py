@@ -108,7 +108,7 @@ class _Storm:
     blows: Counter[Blow] = field(default_factory=Counter, init=False)
 
     async def time_a_death(self) -> float:
-        """Kill a worker where nothing else breaks; return after how many seconds the other did its work."""
+        """Kill a worker while nothing else breaks, ClaimX included; return after how many seconds the other did its work."""
         victim = self.schedule.timed
         topic = getattr(self.site.topics, _TIMED_TOPIC[victim.kind])
         group = self.site.topics.group(readers(self.site.topics)[topic])
@@ -184,6 +184,7 @@ class _Course:
         feeding = asyncio.create_task(self._feed())
         try:
             resumed_s = await self.storm.time_a_death()
+            self.site.turn_foul()
             await self.storm.rage()
             await feeding
         finally:

@@ -15,7 +15,7 @@ from kafka_pipeline.claimx.topics import Topics
 from kafka_pipeline.common.messaging import Admin, Broker
 from kafka_pipeline.config import PipelineConfig, load_config
 from kafka_pipeline.simulator.fault_script import parse_fault_script
-from kafka_pipeline.simulator.faults import FaultScript
+from kafka_pipeline.simulator.faults import NO_FAULTS, FaultScript
 from kafka_pipeline.simulator.poison import Poison, choose_poison
 from kafka_pipeline.simulator.settings import SimulatorSettings
 from kafka_pipeline.simulator.simulator import Simulator
@@ -38,6 +38,7 @@ class Site:
 
     simulator: Simulator
     poison: Poison
+    weather: FaultScript
     api: FaultProxy
     storage: FaultProxy
     config: PipelineConfig
@@ -51,6 +52,10 @@ class Site:
     def lake(self) -> Path:
         """Where the lake lies."""
         return Path(self.config.lake_location)
+
+    def turn_foul(self) -> None:
+        """Let the weather begin; until now ClaimX failed only what is poisoned."""
+        self.simulator.put_faults(_with(self.poison, self.weather))
 
     def environ(self) -> dict[str, str]:
         """Return what a worker process needs to work here."""
@@ -75,7 +80,7 @@ async def open_site(folder: Path, bootstrap: str, *, seed: int, events: int) -> 
         await stack.enter_async_context(simulator)
         api.target, storage.target = simulator.listening
         poison = choose_poison(seed, simulator.feed(), simulator.truth())
-        simulator.put_faults(_faults(seed, poison))
+        simulator.put_faults(_with(poison, NO_FAULTS))
         settings = _settings(folder, bootstrap, simulator)
         config = load_config(None, settings, {})
         broker = open_broker(config, {})
@@ -87,6 +92,7 @@ async def open_site(folder: Path, bootstrap: str, *, seed: int, events: int) -> 
         yield Site(
             simulator=simulator,
             poison=poison,
+            weather=replace(parse_fault_script(_WEATHER), seed=seed),
             api=api,
             storage=storage,
             config=config,
@@ -97,9 +103,8 @@ async def open_site(folder: Path, bootstrap: str, *, seed: int, events: int) -> 
         )
 
 
-def _faults(seed: int, poison: Poison) -> FaultScript:
-    weather = parse_fault_script(_WEATHER)
-    return replace(weather, seed=seed, faults=(*poison.faults(), *weather.faults))
+def _with(poison: Poison, weather: FaultScript) -> FaultScript:
+    return replace(weather, faults=(*poison.faults(), *weather.faults))
 
 
 def _settings(folder: Path, bootstrap: str, simulator: Simulator) -> dict[str, str]:

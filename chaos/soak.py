@@ -118,6 +118,7 @@ async def _main(options: argparse.Namespace, base: Path) -> int:
     try:
         events = max(30, round(options.rate * seconds))
         async with open_site(base / "site", node.bootstrap, seed=options.seed, events=events) as site:
+            site.turn_foul()
             crew = Crew(site.config, site.environ(), base)
             try:
                 samples, differences = await _work(site, crew, rate=options.rate)
