@@ -108,7 +108,7 @@ class _Storm:
     blows: Counter[Blow] = field(default_factory=Counter, init=False)
 
     async def time_a_death(self) -> float:
-        """Kill a worker while nothing else breaks, ClaimX included; return after how many seconds the other did its work."""
+        """Kill a worker while nothing else breaks, ClaimX included; return the seconds until the other did its work."""
         victim = self.schedule.timed
         topic = getattr(self.site.topics, _TIMED_TOPIC[victim.kind])
         group = self.site.topics.group(readers(self.site.topics)[topic])
