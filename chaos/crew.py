@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +34,8 @@ class _Post:
 
     member: Member
     log: Path
-    port: int
+    port: int = 0
+    """Where it answers about its health: another one at each start, so that a port somebody took costs one start."""
     process: asyncio.subprocess.Process | None = None
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
     keeper: asyncio.Task[None] | None = None
@@ -57,7 +58,7 @@ class Crew:
         """Start a member, and keep it running from now on."""
         post = self._posts.get(member)
         if post is None:
-            post = _Post(member, self._folder / f"{member}.log", _free_port())
+            post = _Post(member, self._folder / f"{member}.log")
             self._posts[member] = post
         post.wanted.set()
         if post.keeper is None:
@@ -114,6 +115,7 @@ class Crew:
     async def _keep(self, post: _Post) -> None:
         while True:
             await post.wanted.wait()
+            post.port = _free_port({other.port for other in self._posts.values()})
             with post.log.open("ab") as log:
                 post.process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", "kafka_pipeline", post.member.kind.value),
@@ -175,7 +177,11 @@ class Crew:
                 post.process.send_signal(number)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_port(taken: Collection[int]) -> int:
+    """Return a port that is free, and that is not in `taken`: who was given one has perhaps not yet bound it."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in taken:
+            return port
