@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Mapping
 
-from kafka_pipeline.common.messaging.protocols import Broker, Offsets
+from kafka_pipeline.common.messaging.protocols import Broker, Offsets, Watermarks
 from kafka_pipeline.common.messaging.record import Record, TopicPartition
 
 _BATCH = 500
 _POLL_S = 0.2
+_LOOK_AFTER_POLLS = 15
+"""After so many polls without a record, see what is left: somebody may have deleted it, or the broker may be gone."""
 
 
 class _Onlooker:
@@ -31,29 +33,40 @@ async def scan(
 ) -> AsyncGenerator[list[Record], None]:
     """Yield every record of these topics in batches, up to the end offsets seen now; absent topics are passed over.
 
-    Raises BrokerUnavailableError or BrokerRefusedError.
+    Records that are deleted while we read are not waited for. Raises BrokerUnavailableError or BrokerRefusedError, also
+    where the broker goes away meanwhile.
     """
     admin = broker.admin()
     try:
         counts = await admin.topics()
         present = [topic for topic in topics if topic in counts]
         partitions = [TopicPartition(topic, number) for topic in present for number in range(counts[topic])]
-        marks = await admin.watermarks(partitions)
+        ends = _filled(await admin.watermarks(partitions))
+        if not ends:
+            return
+        consumer = broker.consumer(f"{group_prefix}scan-{uuid.uuid4()}")
+        try:
+            await consumer.subscribe(present, _Onlooker())
+            empty_polls = 0
+            while ends:
+                records = await consumer.poll(_BATCH, _POLL_S)
+                wanted = [record for record in records if record.offset < ends.get(record.topic_partition, 0)]
+                if wanted:
+                    yield wanted
+                for record in records:
+                    if record.offset >= ends.get(record.topic_partition, record.offset + 1) - 1:
+                        ends.pop(record.topic_partition, None)
+                empty_polls = 0 if records else empty_polls + 1
+                if empty_polls == _LOOK_AFTER_POLLS:
+                    empty_polls = 0
+                    marks = await admin.watermarks(list(ends))
+                    ends = {partition: end for partition, end in ends.items() if marks[partition].low < end}
+        finally:
+            await consumer.close()
     finally:
         await admin.close()
-    ends = {partition: mark.high for partition, mark in marks.items() if mark.high > mark.low}
-    if not ends:
-        return
-    consumer = broker.consumer(f"{group_prefix}scan-{uuid.uuid4()}")
-    try:
-        await consumer.subscribe(present, _Onlooker())
-        while ends:
-            records = await consumer.poll(_BATCH, _POLL_S)
-            wanted = [record for record in records if record.offset < ends.get(record.topic_partition, 0)]
-            if wanted:
-                yield wanted
-            for record in records:
-                if record.offset >= ends.get(record.topic_partition, record.offset + 1) - 1:
-                    ends.pop(record.topic_partition, None)
-    finally:
-        await consumer.close()
+
+
+def _filled(marks: Mapping[TopicPartition, Watermarks]) -> dict[TopicPartition, int]:
+    """Return the end of each partition that holds anything."""
+    return {partition: mark.high for partition, mark in marks.items() if mark.high > mark.low}
