@@ -62,8 +62,9 @@ class Stored:
         return self.measurement.name.partition(".")[0]
 
 
-def stored_results(path: Path = RESULTS) -> list[Stored]:
+def stored_results(path: Path | None = None) -> list[Stored]:
     """Read the stored results; none where there is no file yet."""
+    path = path or RESULTS
     if not path.exists():
         return []
     return [_stored(each) for each in json.loads(path.read_text(encoding="utf-8"))["results"]]
