@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from benchmarks.result import Curve
 
@@ -32,8 +33,10 @@ def draw(curve: Curve, path: Path) -> None:
         axes.set(title=curve.title, xlabel=curve.x, ylabel=curve.y)
         if curve.log_x:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # 100k, 1M
         if curve.log_y:
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         else:
             axes.set_ylim(bottom=0)
         axes.grid(visible=True, color="#d4d4d4", linewidth=0.6)
