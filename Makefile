@@ -73,7 +73,7 @@ fmt: $(VENV)/.package ## Format the code and mend what can be mended without tho
 	@$(BIN)/python -m ruff format $(SOURCES)
 
 .PHONY: bench
-bench: $(VENV)/.package ## Measure, and print JSON with machine, versions and ratios
+bench: $(VENV)/.package ## Measure beside yardsticks, print JSON, tell what is missed or got worse: ARGS="ingest --store"
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: chaos
@@ -85,10 +85,11 @@ soak: $(VENV)/.package ## Run under steady load and see that memory, handles, fi
 	@$(BIN)/python -m chaos.soak $(ARGS)
 
 .PHONY: docs
-docs: $(VENV)/.package ## Write anew what is generated from the code: tables, settings, metrics, commands
+docs: $(VENV)/.package ## Write anew what is generated: tables, settings, metrics, commands, results of benchmarks
 	@$(BIN)/python -m kafka_pipeline.claimx.writers.docs --write
 	@$(BIN)/python -m kafka_pipeline.claimx.operations
 	@$(BIN)/python -m kafka_pipeline.cli.docs --write
+	@$(BIN)/python -m benchmarks.report --write
 
 .PHONY: chart
 chart: $(VENV)/.package ## Render the Helm chart anew for its tests, with helm (built once by Go where it is missing)
