@@ -326,15 +326,14 @@ class KafkaConsumer:
             offsets = {partition: offset for partition, offset in answer.items() if partition in gone}
             if offsets:
                 self._commit_before_leaving(offsets)
-        self._drop(gone)
-        client.incremental_unassign(partitions)
+        self._give_up(client, gone, partitions)
 
     def _on_lost(self, client: confluent_kafka.Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
         lost = _ours(partitions)
-        self._drop(lost)
+        self._assigned -= lost  # before the listener is asked: it must not commit what someone else has
         if lost and self._listener is not None:
             self._ask(self._listener.on_lost(lost), "on_lost")
-        client.incremental_unassign(partitions)
+        self._give_up(client, lost, partitions)
 
     def _commit_before_leaving(self, offsets: Mapping[TopicPartition, int]) -> None:
         try:
@@ -343,10 +342,22 @@ class KafkaConsumer:
             # The records will be delivered again, which every consumer tolerates (I6).
             _log.warning("revoke_commit_failed", group=self._group, error=str(error))
 
-    def _drop(self, partitions: frozenset[TopicPartition]) -> None:
-        self._assigned -= partitions
-        self._paused -= partitions
-        self._left = [record for record in self._left if record.topic_partition not in partitions]
+    def _give_up(
+        self,
+        client: confluent_kafka.Consumer,
+        gone: frozenset[TopicPartition],
+        native: list[confluent_kafka.TopicPartition],
+    ) -> None:
+        """Forget all about these, and let the client do so too.
+
+        The client keeps a pause for as long as it lives: a partition that comes back would stay silent for ever.
+        """
+        if paused := gone & self._paused:
+            client.resume(_native(paused))
+        self._assigned -= gone
+        self._paused -= gone
+        self._left = [record for record in self._left if record.topic_partition not in gone]
+        client.incremental_unassign(native)
 
     def _ask(self, call: Coroutine[Any, Any, T], what: str) -> T | None:
         """Have the listener's answer from the event loop, or None if it fails or takes longer than the budget."""

@@ -182,6 +182,25 @@ async def test_a_paused_partition_is_silent_and_goes_on_where_it_stood(bench: An
     assert list(range(70, 140)) == sorted(values(open_ones + rest))
 
 
+async def test_a_pause_ends_with_the_assignment(bench: Any) -> None:
+    """A partition that went to another member and came back is read again, whatever it was when it went."""
+    group, topic = bench.group(), await bench.topic(partitions=2)
+    one, _ = await bench.member(group, topic)
+    await bench.until(lambda: len(one.assignment()) == 2, one)
+    before = one.assignment()
+    await one.pause(before)
+    other, _ = await bench.member(group, topic)
+    await bench.until(lambda: len(one.assignment()) == len(other.assignment()) == 1, one, other)
+    [stayed] = one.assignment()
+    await other.close()
+    await bench.until(lambda: one.assignment() == before, one)
+    await bench.fill(topic, 70)
+    [returned] = before - {stayed}
+    high = (await bench.admin.watermarks([returned]))[returned].high
+    assert {record.partition for record in await bench.read(one, high)} == {returned.partition}
+    await bench.quiet(one)
+
+
 async def test_seek_moves_one_partition(bench: Any) -> None:
     """Reading goes on at the offset that was asked for, also in a paused partition."""
     topic = await bench.topic()
