@@ -5,7 +5,8 @@
 
 One call is one attempt in the sense of the retry rules. It follows redirects itself, goes on after a cut with If-Range,
 or begins again where the server cannot say that the file is still the same (settled point 11). Whatever ends it, what
-was partial is gone afterwards. Memory is bounded by `_WRITE_BYTES`, whatever the size of the file (I9).
+was partial is gone afterwards. Memory is bounded by `_READ_BYTES` and by what the sink holds, whatever the size of the
+file (I9).
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ IsLoginPage = Callable[[URL], bool]
 Room = Callable[[int], bool]
 """Asks whether the cache has room for a file of so many bytes in all, and takes it if so."""
 
-_WRITE_BYTES: Final = 1 << 20
-"""Bytes gathered before a thread hashes and writes them: one thread per network read would cost more than both."""
+_READ_BYTES: Final = 256 << 10
+"""Twice as many that came and were not taken yet stop the reading from a connection."""
 _ROOM_STEP: Final = 8 << 20
 """By so many bytes the claim on the cache grows where the server does not say how long the file is."""
 _USER_AGENT: Final = "kafka-pipeline"
@@ -85,7 +86,7 @@ class _Transfer:
         self.validator = None
         self.total_bytes = None
 
-    async def write(self, data: bytearray) -> None:
+    async def write(self, data: bytes) -> None:
         self.in_sink = True
         await self.sink.write(data)
         self.in_sink = False
@@ -131,6 +132,7 @@ class Downloader:
                 sock_connect=self._policy.connect_timeout_s,
                 sock_read=self._policy.read_timeout_s,
             ),
+            read_bufsize=_READ_BYTES,
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
@@ -264,18 +266,11 @@ class Downloader:
 
     async def _body(self, response: aiohttp.ClientResponse, host: str, transfer: _Transfer) -> None:
         self._claim(host, transfer, transfer.total_bytes or 0)
-        gathered = bytearray()
-        try:
-            async for chunk in response.content.iter_any():
-                gathered += chunk
-                self._claim(host, transfer, transfer.sink.size_bytes + len(gathered))
-                if len(gathered) >= _WRITE_BYTES:
-                    data, gathered = gathered, bytearray()
-                    await transfer.write(data)
-        except (aiohttp.ClientError, OSError):
-            await transfer.write(gathered)  # the next request goes on after what came before the cut
-            raise
-        await transfer.write(gathered)
+        # By chunk, as they came: to take all that is there at once would copy every byte of it.
+        async for chunk, _ in response.content.iter_chunks():
+            if chunk:  # nothing marks the end of a chunk as the server sent it
+                self._claim(host, transfer, transfer.sink.size_bytes + len(chunk))
+                await transfer.write(chunk)
         if transfer.total_bytes is not None and transfer.sink.size_bytes != transfer.total_bytes:
             raise DownloadError(Fault.SHORT_BODY, host=host, status=response.status)
 

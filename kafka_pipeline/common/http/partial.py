@@ -1,6 +1,6 @@
 """A file while it is being written: nobody takes it for a complete one, and nobody but a crash leaves it behind.
 
-    .part-<run>-<unique>  ──write, hash──▶  fsync  ──rename──▶  <destination>  ──▶ fsync of the folder
+    .part-<run>-<number>  ──write, hash──▶  fsync  ──rename──▶  <destination>  ──▶ fsync of the folder
 
 While its writer lives it holds a lock (flock) on the file. The kernel drops the lock when the writer dies, however it
 dies, so that whoever cleans up can tell a leftover from a file in use, also across containers that share the folder.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import itertools
 import os
 import uuid
 from contextlib import suppress
@@ -24,6 +25,9 @@ RUN: Final = uuid.uuid4().hex[:12]
 
 _MODE: Final = 0o660
 """Files hold photos of people's homes: owner and group, nobody else."""
+
+_NUMBERS: Final = itertools.count()
+"""With RUN they make a name that is nobody else's."""
 
 _TRIES: Final = 10
 """How often a file is created anew when somebody cleans up at that very moment."""
@@ -60,7 +64,7 @@ class PartialFile:
 
     def __init__(self, destination: Path) -> None:
         # The name is independent of the destination's: with a prefix that one could be longer than a name may be.
-        self.path = destination.parent / f"{PREFIX}{RUN}-{uuid.uuid4().hex}"
+        self.path = destination.parent / f"{PREFIX}{RUN}-{next(_NUMBERS)}"
         self.size_bytes = 0
         self._destination = destination
         self._hash = hashlib.sha256()
@@ -70,6 +74,11 @@ class PartialFile:
     def sha256(self) -> str:
         """Hex digest of the bytes so far."""
         return self._hash.hexdigest()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a file to write to."""
+        return self._descriptor is not None
 
     def open(self) -> None:
         """Create the file, and its folder."""
@@ -86,13 +95,19 @@ class PartialFile:
             self._close()  # a cleaner was faster than the lock
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
-    def write(self, data: bytes | bytearray) -> None:
-        """Append bytes."""
-        rest = memoryview(data)
+    def write(self, *pieces: bytes) -> None:
+        """Append bytes, at most IOV_MAX pieces of them (1,024 on Linux)."""
+        descriptor = self._open_descriptor()
+        rest = [memoryview(piece) for piece in pieces]
         while rest:
-            rest = rest[os.write(self._open_descriptor(), rest) :]
-        self._hash.update(data)
-        self.size_bytes += len(data)
+            written = os.writev(descriptor, rest)
+            while rest and written >= len(rest[0]):
+                written -= len(rest.pop(0))
+            if rest:
+                rest[0] = rest[0][written:]
+        for piece in pieces:
+            self._hash.update(piece)
+            self.size_bytes += len(piece)
 
     def restart(self) -> None:
         """Forget every byte."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
@@ -101,13 +102,17 @@ class ObjectStore:
     async def put_file(self, path: str, local_path: Path) -> int:
         """Upload a file, replacing what is there, and return its size in bytes.
 
-        Streams in parts: at most CONCURRENT_PARTS of CHUNK_BYTES are in memory. The size is asked for afterwards; if it
-        differs from the file's, or the file is gone, PipelineError (transient) is raised.
+        A file of one part goes in one request. That request tells its length: the answer to it is the answer for all
+        of the bytes. A larger one streams, at most CONCURRENT_PARTS of CHUNK_BYTES in memory, and is asked for its size
+        afterwards; if that differs from the file's, or the file is gone, PipelineError (transient) is raised.
         """
         try:
-            size = (await asyncio.to_thread(local_path.stat)).st_size
+            size, content = await asyncio.to_thread(_size_and_content, local_path)
         except OSError as error:
             raise PipelineError(f"the file to upload cannot be read: {error.strerror}", Category.TRANSIENT) from None
+        if content is not None:
+            await self._put(path, content)
+            return size
         await self._put(path, local_path)
         stored = await self.head(path)
         if stored != size:
@@ -174,6 +179,14 @@ class ObjectStore:
     def _place_for(self, target: str) -> str:
         """Return where the bytes of a file gather until it is whole."""
         return target if self._incoming is None else self._incoming.new_path()
+
+
+def _size_and_content(path: Path) -> tuple[int, bytes | None]:
+    """Return the size of a file in bytes, and what is in it if that is one part at most."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read() if size <= CHUNK_BYTES else None
+        return size if content is None else len(content), content
 
 
 async def check_writable(location: LakeLocation) -> None:

@@ -3,6 +3,9 @@
     open ──write, hash──▶ parts, a few in flight ──finish──▶ complete ─▶ rename (local) ─▶ size checked
                                   └──discard──▶ aborted: nothing is visible, nor was
 
+A file of less than a part is gathered, and goes in one request. That request tells its length, so the answer to it
+is the answer for all of the bytes: only a file that was put together of parts is asked for its size.
+
 A local file grows under a name of its own in `.incoming/`. On Azure the parts are blocks that nobody sees until the
 last call names them; blocks that no call names are dropped by the service within a week.
 """
@@ -29,6 +32,9 @@ PART_BYTES: Final = 4 * 1024 * 1024
 PARTS_IN_FLIGHT: Final = 2
 """With PART_BYTES, and one part being filled, the memory of one file on its way (I9): many of them stream at once."""
 
+_HANDED_ON_BYTES: Final = 1 << 20
+"""Bytes of a larger file that are gathered before they are hashed and handed on, in one turn of a thread."""
+
 _HASHED_AT_ONCE_BYTES: Final = 128 * 1024
 """Fewer bytes are hashed sooner than a thread is found for it: some 0.1 ms, and most files are small."""
 
@@ -44,7 +50,11 @@ class Upload:
         self._store = store
         self._place = place
         self._target = target
+        self._is_open = False
+        self._held = bytearray()
+        """What came and was not handed on: all bytes while they are less than a part."""
         self._writer: AsyncWritableFile | None = None
+        """Set once they are more."""
         self._hash = hashlib.sha256()
         self._size_bytes = 0
         self._left_in_place = False
@@ -56,28 +66,24 @@ class Upload:
 
     @property
     def sha256(self) -> str:
-        """Hex digest of the bytes so far."""
+        """Hex digest of the bytes, once it is finished."""
         return self._hash.hexdigest()
 
     async def open(self) -> None:
         """Make ready for bytes; asks the storage nothing yet."""
-        self._writer = obstore.open_writer_async(
-            self._store, self._place, buffer_size=PART_BYTES, max_concurrency=PARTS_IN_FLIGHT
-        )
+        self._is_open = True
 
-    async def write(self, data: bytes | bytearray) -> None:
+    async def write(self, data: bytes) -> None:
         """Append bytes; waits while the parts in flight are as many as may be."""
-        if self._writer is None:
+        if not self._is_open:
             raise ValueError("the upload is not open")
-        if len(data) > _HASHED_AT_ONCE_BYTES:
-            await asyncio.to_thread(self._hash.update, data)
-        else:
-            self._hash.update(data)
-        try:
-            await self._writer.write(bytes(data))
-        except (BaseError, OSError, ValueError) as error:
-            raise storage_failure(error, "writing a file of the lake") from None
+        self._held += data
         self._size_bytes += len(data)
+        if len(self._held) >= (PART_BYTES if self._writer is None else _HANDED_ON_BYTES):
+            try:
+                await self._hand_on()
+            except (BaseError, OSError, ValueError) as error:
+                raise storage_failure(error, "writing a file of the lake") from None
 
     async def restart(self) -> None:
         """Give up what was written and begin with the first byte again."""
@@ -88,15 +94,17 @@ class Upload:
 
     async def finish(self) -> None:
         """Put the file in its place as a whole, replacing what was there, and check its size."""
-        if self._writer is None:
+        if not self._is_open:
             raise ValueError("the upload is not open")
-        writer, self._writer = self._writer, None
         self._left_in_place = self._place != self._target
         try:
-            await writer.close()
+            in_parts = self._writer is not None
+            await self._put_rest()
             if self._left_in_place:
                 await obstore.rename_async(self._store, self._place, self._target, overwrite=True)
                 self._left_in_place = False
+            if not in_parts:
+                return
             stored = int((await obstore.head_async(self._store, self._target))["size"])
         except (BaseError, OSError, ValueError) as error:
             raise storage_failure(error, "writing a file of the lake") from None
@@ -105,8 +113,36 @@ class Upload:
 
     async def discard(self) -> None:
         """Abort what is not finished. After `finish` it does nothing; safe to call twice, raises nothing."""
+        self._is_open, self._held = False, bytearray()
         self._writer = None  # an unfinished writer that is let go aborts: there is no other call for it
         if self._left_in_place:
             self._left_in_place = False
             with suppress(BaseError, OSError, ValueError):
                 await obstore.delete_async(self._store, self._place)
+
+    async def _put_rest(self) -> None:
+        """Hand on what is held still: of a small file that is all of it."""
+        self._is_open = False
+        if self._writer is None:
+            data = await self._hashed()
+            await obstore.put_async(self._store, self._place, data, use_multipart=False)
+        else:
+            await self._hand_on()
+            writer, self._writer = self._writer, None
+            await writer.close()
+
+    async def _hand_on(self) -> None:
+        if self._writer is None:
+            self._writer = obstore.open_writer_async(
+                self._store, self._place, buffer_size=PART_BYTES, max_concurrency=PARTS_IN_FLIGHT
+            )
+        await self._writer.write(await self._hashed())
+
+    async def _hashed(self) -> bytes:
+        """Take what is held, and hash it."""
+        data, self._held = bytes(self._held), bytearray()
+        if len(data) > _HASHED_AT_ONCE_BYTES:
+            await asyncio.to_thread(self._hash.update, data)
+        else:
+            self._hash.update(data)
+        return data

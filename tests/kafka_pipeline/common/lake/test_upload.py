@@ -143,11 +143,35 @@ async def test_a_write_that_fails_is_told_by_its_kind_and_leaves_nothing(
     upload = objects.upload(NAME)
     await upload.open()
     with pytest.raises(PipelineError) as caught:
-        await upload.write(PIECE)
+        await upload.write(PIECE * PIECES)
     await upload.discard()
     assert caught.value.category is Category.TRANSIENT
     assert "SECRET" not in caught.value.text
     assert there(location) == []
+
+
+async def test_a_file_of_less_than_a_part_is_one_request_and_a_larger_one_is_asked_for_its_size(
+    objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One request tells its length, and is answered for all of it; what parts became is not assumed."""
+    asked: list[str] = []
+
+    async def short(_store: object, path: str) -> dict[str, int]:
+        asked.append(path)
+        return {"size": 5}
+
+    monkeypatch.setattr(obstore, "head_async", short)
+    small, large = objects.upload("small"), objects.upload("large")
+    await small.open()
+    await small.write(PIECE)
+    await small.finish()
+    assert asked == []
+    await large.open()
+    for _ in range(PIECES):
+        await large.write(PIECE)
+    with pytest.raises(PipelineError, match="arrived as 5") as caught:
+        await large.finish()
+    assert caught.value.category is Category.TRANSIENT
 
 
 async def test_a_file_that_cannot_take_its_place_leaves_nothing(objects: ObjectStore, location: LakeLocation) -> None:
