@@ -38,10 +38,12 @@ FIXTURES: Final = {"kafka": "kafka_bootstrap", "azurite": "azurite", "seaweedfs"
 """What starts a part once per session, or skips the test where its tools are missing."""
 
 
-def cases() -> Iterator[Any]:
-    """Yield every benchmark with the marks of what it needs."""
-    for name in BENCHMARKS:
-        yield pytest.param(name, marks=[getattr(pytest.mark, part) for part in NEEDS.get(name, ())], id=name)
+def cases() -> list[Any]:
+    """Return every benchmark with the marks of what it needs."""
+    return [
+        pytest.param(name, marks=[getattr(pytest.mark, part) for part in NEEDS.get(name, ())], id=name)
+        for name in BENCHMARKS
+    ]
 
 
 def numbers(value: object) -> Iterator[float]:
