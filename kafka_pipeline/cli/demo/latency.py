@@ -41,7 +41,7 @@ def latencies(
         *_waits(times.projects, {project_id: project_id for project_id in times.projects}, touched),
         *_waits(times.media, project_of, listed),
     ]
-    return Latencies(rows=_percentiles(rows), files=_percentiles(_waits(times.attachments, project_of, listed)))
+    return Latencies(rows=percentiles(rows), files=percentiles(_waits(times.attachments, project_of, listed)))
 
 
 def _first_sent(
@@ -63,7 +63,8 @@ def _waits(created: Mapping[str, datetime], project_of: Mapping[str, str], sent:
     ]
 
 
-def _percentiles(waits: Iterable[float]) -> Latency | None:
+def percentiles(waits: Iterable[float]) -> Latency | None:
+    """Return the percentiles of waits in seconds; None without a single one."""
     ordered = sorted(waits)
     if not ordered:
         return None
