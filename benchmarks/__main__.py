@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import parse_event, retry_precision
+from benchmarks import latency, memory, parse_event, retry_precision
 from benchmarks.document import RESULTS, document, merged, regressions
 from benchmarks.parts import PartError
 from benchmarks.report import write_report
@@ -16,6 +16,8 @@ from benchmarks.result import Measurement
 from kafka_pipeline.common.observability.logging import configure_logging
 
 BENCHMARKS: dict[str, Callable[..., Sequence[Measurement]]] = {
+    "latency": latency.measure,
+    "memory": memory.measure,
     "parse_event": parse_event.measure,
     "retry_precision": retry_precision.measure,
 }
