@@ -11,20 +11,21 @@ from matplotlib.ticker import EngFormatter, StrMethodFormatter
 
 from benchmarks.result import Curve
 
-_STYLE = {
-    "svg.hashsalt": "kafka_pipeline",  # ids inside the file are made of it instead of at random
-    "svg.fonttype": "none",  # text stays text: small, searchable, and not dependent on the fonts of this machine
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 _LOOKS = (("#0b5cad", "o", "-"), ("#c2410c", "s", "--"), ("#15803d", "^", "-."), ("#7e22ce", "D", ":"))
 """Colour, marker and line: any two of the three are enough to tell series apart."""
 
 
 def draw(curve: Curve, path: Path) -> None:
     """Write a curve's picture. Its ground is white, so that a dark page does not swallow its text."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(
+        {
+            "svg.hashsalt": "kafka_pipeline",  # ids inside the file are made of it instead of at random
+            "svg.fonttype": "none",  # text stays text: small, and no fonts of this machine in it
+            "font.size": 11,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    ):
         figure = Figure(figsize=(7.5, 4.2), layout="constrained", facecolor="white")
         axes = figure.add_subplot()
         for (label, points), (colour, marker, line) in zip(curve.series.items(), cycle(_LOOKS), strict=False):
