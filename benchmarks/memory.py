@@ -2,7 +2,7 @@
 
 Apache Kafka, one process of each of the five workers in one pipeline, all settings at their defaults, a lake in a
 folder. Whatever waits in a topic is topped up before it runs out. All five and the simulated ClaimX share the machine:
-they are as fast as it lets them be, and their queues are full. The clock starts once every worker has a backlog.
+they are as fast as it lets them be, and their queues are full. The clock starts once every worker had something to do.
 
 Beside each stands what the issue allows. Flat means what it means in `make soak`: the last third of the run against the
 middle third.
@@ -99,12 +99,13 @@ def _inputs(topics: Topics) -> dict[WorkerKind, str]:
 async def _watch(
     crew: Crew, backlog: Backlog, inputs: Mapping[WorkerKind, str], seconds: int
 ) -> dict[WorkerKind, Watched]:
+    idle = set(inputs.values())
     async with asyncio.timeout(_LONGEST_START_S):
-        await backlog.look()
-        while not all(backlog.lag[topic] for topic in inputs.values()):
+        while idle:
+            await backlog.look()
+            idle -= {topic for topic, lag in backlog.lag.items() if lag}
             await backlog.top_up()
             await asyncio.sleep(_EVERY_S / 4)
-            await backlog.look()
     pids = {kind: crew.pids()[Member(kind=kind, number=0)] for kind in inputs}
     samples: dict[WorkerKind, list[Sample]] = {kind: [] for kind in inputs}
     before = dict(backlog.done)
