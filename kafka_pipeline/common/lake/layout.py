@@ -40,8 +40,9 @@ class StoredFile:
 class Limits:
     """How large files should be, and how much disorder is worth a rewrite."""
 
-    target_bytes: int = 64 * 2**20
-    """Size of a file. A MERGE writes whatever file it touches anew, so larger ones make each small update dearer."""
+    target_bytes: int = 8 * 2**20
+    """Size of a file. A MERGE writes whatever file it touches anew, and keeps in memory what it reads and leaves as it
+    was: with 64 MiB an update of recent rows takes four times as long. Smaller ones would be too many for readers."""
     part_bytes: int = 128 * 2**20
     """Largest stretch that is sorted in memory, where it takes about eight times as much."""
     few: int = 4

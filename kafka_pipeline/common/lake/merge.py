@@ -23,11 +23,18 @@ from kafka_pipeline.common.lake.tables import DATE, INT, STRING, TIMESTAMP, Colu
 Key: TypeAlias = tuple[Value, ...]
 """The values of a table's key columns, in their order."""
 
-MAX_RANGES = 8
-"""Ranges per key column. More would skip a few more files and make every predicate longer to evaluate."""
+MAX_RANGES = 64
+"""Ranges per key column of a MERGE: so many old keys among new ones are looked for in their own files alone. What is
+read in vain is kept in memory until the end; the condition itself is compared only for rows with equal keys."""
+
+MAX_READ_RANGES = 8
+"""The same of a read, which compares every row with them."""
 
 WORTH_A_CUT = 32
 """A gap is cut out if it is more than this part of what the ranges still cover: a smaller one would skip no file."""
+
+STANDS_OUT = 8
+"""So is one that is more than so many times as wide as the mean of those that are left: it parts few old keys."""
 
 MAX_LITERALS = 20
 """Up to here values are listed one by one; DataFusion prunes by longer lists no more, so they become ranges."""
@@ -123,17 +130,19 @@ def _malformed(spec: TableSpec, column: str, what: str) -> PipelineError:
 def key_ranges(values: Iterable[str | int | date], max_ranges: int = MAX_RANGES) -> list[KeyRange]:
     """Return at most `max_ranges` closed ranges, ascending and disjoint, that together hold every value.
 
-    Cut at the largest gaps, as long as one is worth it, so that a few old keys among many new ones do not stretch the
-    range over everything between.
+    Cut at the largest gaps, as long as one is worth it, so that old keys among many new ones do not stretch the range
+    over everything between.
     """
     ordered: list[Value] = sorted(set(values))
     if not ordered:
         return []
     places = _places(ordered)
     gaps = [after - before for before, after in pairwise(places)]
-    rest, cuts = sum(gaps), []
+    rest = sum(gaps)
+    cuts: list[int] = []
     for cut in heapq.nlargest(max_ranges - 1, range(len(gaps)), key=gaps.__getitem__):
-        if gaps[cut] * WORTH_A_CUT <= rest:
+        left = len(gaps) - len(cuts)
+        if gaps[cut] * max(WORTH_A_CUT, left // STANDS_OUT) <= rest:
             break
         rest -= gaps[cut]
         cuts.append(cut)
@@ -179,7 +188,7 @@ def predicate(spec: TableSpec, rows: Collection[Row], everywhere: Collection[Key
     bound = [row for row in rows if key_of(spec, row) not in anywhere]
     free = [row for row in rows if key_of(spec, row) in anywhere]
     alternatives = [
-        _implied(spec, some, (*spec.partition_by, *spec.keys) if some is bound else spec.keys, "t.")
+        _implied(spec, some, (*spec.partition_by, *spec.keys) if some is bound else spec.keys, "t.", MAX_RANGES)
         for some in (bound, free)
         if some
     ]
@@ -194,19 +203,19 @@ def lookup_condition(spec: TableSpec, keys: Collection[Key]) -> str:
     """
     depth = min(len(key) for key in keys)
     rows = [dict(zip(spec.keys, key, strict=False)) for key in keys]
-    implied = _implied(spec, rows, spec.keys[:depth], "")
+    implied = _implied(spec, rows, spec.keys[:depth], "", MAX_READ_RANGES)
     listed = {key[0] for key in keys}
     return f"{implied} AND {any_of(spec.keys[0], sorted(listed))}" if len(listed) <= LISTED_KEYS else implied
 
 
-def _implied(spec: TableSpec, rows: Collection[Row], columns: Iterable[str], alias: str) -> str:
+def _implied(spec: TableSpec, rows: Collection[Row], columns: Iterable[str], alias: str, max_ranges: int) -> str:
     terms = []
     for column in dict.fromkeys(columns):
         values = {row[column] for row in rows}
         if column in spec.partition_by and len(values) <= MAX_LITERALS:
             terms.append(any_of(alias + column, sorted(values)))
         else:
-            terms.append(_either([_between(alias + column, r) for r in key_ranges(values)]))
+            terms.append(_either([_between(alias + column, r) for r in key_ranges(values, max_ranges)]))
     return " AND ".join(terms)
 
 

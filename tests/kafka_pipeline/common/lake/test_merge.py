@@ -66,6 +66,13 @@ def test_a_few_old_keys_do_not_stretch_the_range_of_many_new_ones(old: list[Any]
     assert [(r.low, r.high) for r in ranges[:-1]] == [(key, key) for key in sorted(old)]
 
 
+def test_fifty_old_keys_among_new_ones_are_looked_for_one_by_one() -> None:
+    """A file between two of them holds none, and is not read: what is read in vain costs time and memory."""
+    old = [str(20_000_000 + 150_000 * i + i * i % 7_919) for i in range(50)]
+    new = [str(29_900_000 + 2 * i) for i in range(950)]
+    assert [(r.low, r.high) for r in key_ranges([*old, *new])] == [*((key, key) for key in old), (new[0], new[-1])]
+
+
 def test_even_keys_are_one_range() -> None:
     """Nothing is gained by cutting where no gap stands out."""
     assert len(key_ranges([str(1_000 + i) for i in range(100)])) == 1
