@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import event_dedup, latency, memory, parse_event, retry_precision, upsert_growth
+from benchmarks import download, event_dedup, latency, memory, parse_event, retry_precision, upload, upsert_growth
 from benchmarks.document import RESULTS, document, merged, regressions
 from benchmarks.parts import PartError
 from benchmarks.report import write_report
@@ -16,11 +16,13 @@ from benchmarks.result import Measurement
 from kafka_pipeline.common.observability.logging import configure_logging
 
 BENCHMARKS: dict[str, Callable[..., Sequence[Measurement]]] = {
+    "download": download.measure,
     "event_dedup": event_dedup.measure,
     "latency": latency.measure,
     "memory": memory.measure,
     "parse_event": parse_event.measure,
     "retry_precision": retry_precision.measure,
+    "upload": upload.measure,
     "upsert_growth": upsert_growth.measure,
 }
 """Each takes `quick`. What it needs beside Python it starts itself."""
