@@ -60,7 +60,10 @@ def safe_file_name(media_name: str | None, file_type: str | None, link: str | No
     result it changes nothing.
     """
     name = unicodedata.normalize("NFC", _given_name(media_name, link))
-    name = "".join("_" if _is_unsafe(character) else character for character in name)
+    if name.isascii():
+        name = name.translate(_SAFE_ASCII)  # what nearly all names are, in a tenth of the time
+    else:
+        name = "".join("_" if _is_unsafe(character) else character for character in name)
     name = re.sub(r"\s+", " ", name)
     name = re.sub(r"_+", "_", name).strip(". ")
     name = name or "attachment"
@@ -77,7 +80,7 @@ def _given_name(media_name: str | None, link: str | None) -> str:
         return _last_part(_decoded(_last_part(media_name)))
     if link is None:
         return ""
-    parameters = query_parameters(link)
+    parameters = query_parameters(link, *_NAME_PARAMETERS)
     for parameter in _NAME_PARAMETERS:
         if (value := parameters.get(parameter, "")).strip():
             return _last_part(value)  # reading the query has decoded it
@@ -97,6 +100,9 @@ def _last_part(text: str) -> str:
 
 def _is_unsafe(character: str) -> bool:
     return character in _UNSAFE or unicodedata.category(character) in _UNSAFE_CATEGORIES
+
+
+_SAFE_ASCII: Final = {code: "_" for code in range(128) if _is_unsafe(chr(code))}
 
 
 def _shortened(name: str) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import structlog
 
@@ -22,6 +22,7 @@ T = TypeVar("T")
 EXPIRY_MARGIN: Final = timedelta(seconds=60)
 """A link this close to its end is not used any more [LNK-4]; the default of `claimx_url_expiry_margin_seconds`."""
 
+_EXPIRY_PARAMETERS: Final = ("x-amz-date", "x-amz-expires", "systemdate", "expires")
 _S3_DATE: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _LINK_IN_TEXT: Final = re.compile(r"([a-z][a-z0-9+.-]{0,30}://[^\s?#]*)(?:[?#]\S*)?", re.IGNORECASE)
@@ -37,7 +38,7 @@ def expires_at(link: str) -> datetime | None:
     (systemDate + expires, both in milliseconds). `expires` alone means something else elsewhere [LNK-2]. A value
     that cannot be read is warned of, without the link [LNK-1].
     """
-    parameters = query_parameters(link)
+    parameters = query_parameters(link, *_EXPIRY_PARAMETERS)
     try:
         if "x-amz-date" in parameters and "x-amz-expires" in parameters:
             return _s3_time(parameters["x-amz-date"]) + timedelta(seconds=_number(parameters["x-amz-expires"]))
@@ -86,16 +87,24 @@ def shown(link: str) -> str:
     return f"https://{host_of(link) or 'unknown'}/<redacted>"
 
 
-def query_parameters(link: str) -> Mapping[str, str]:
-    """Return the link's query, names in lower case, values decoded once; of a repeated name the first.
+def query_parameters(link: str, *wanted: str) -> Mapping[str, str]:
+    """Return the link's parameters of these names, all lower case, values decoded once; of a repeated name the first.
 
     Bytes that are not UTF-8 come as lone surrogates.
     """
     query = link.partition("#")[0].partition("?")[2]
     found: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
-        found.setdefault(name.lower(), value)
+    for pair in query.split("&"):
+        name, _, value = pair.partition("=")
+        name = _unquoted(name).lower()
+        if name in wanted:
+            found.setdefault(name, _unquoted(value))
     return found
+
+
+def _unquoted(text: str) -> str:
+    """Decode a name or value of a query; most have nothing to decode."""
+    return unquote_plus(text, errors="surrogateescape") if "%" in text or "+" in text else text
 
 
 def _s3_time(text: str) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from pydantic.alias_generators import to_camel
@@ -23,8 +24,17 @@ _ADDRESS_COLUMNS: Final = ("street1", "street2", "city", "state_province", "zip_
 
 
 def same_names(source: JsonObject, columns: tuple[str, ...]) -> dict[str, object]:
-    """Return the columns whose source field has their name in camelCase (the reference's `X.~`), as received."""
-    return {column: source.get(to_camel(column)) for column in columns}
+    """Return the columns whose source field has their name in camelCase (the reference's `X.~`), as received.
+
+    Those without a value are left out: a row has null for them anyhow.
+    """
+    return {column: value for column, name in _camel(columns) if (value := source.get(name)) is not None}
+
+
+@cache
+def _camel(columns: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return each column with its name in camelCase; there are a few sets of columns, and thousands of rows of each."""
+    return tuple((column, to_camel(column)) for column in columns)
 
 
 def project_rows(export: ProjectExport, origin: Origin) -> Rows:

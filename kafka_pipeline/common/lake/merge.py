@@ -65,8 +65,9 @@ def combine(spec: TableSpec, rows: Iterable[Row]) -> list[dict[str, Value]]:
     where none may be, or a naive datetime.
     """
     groups: dict[Key, list[Row]] = {}
+    known = frozenset(spec.names)
     for row in rows:
-        unknown = row.keys() - set(spec.names)
+        unknown = row.keys() - known
         if unknown:
             raise _malformed(spec, min(unknown), "is not a column of the table")
         groups.setdefault(key_of(spec, row), []).append(row)
@@ -95,7 +96,9 @@ def _fold(spec: TableSpec, rows: Sequence[Row]) -> dict[str, Value]:
 
 def _complete(spec: TableSpec, row: dict[str, Value]) -> dict[str, Value]:
     for column in spec.columns:
-        _checked(column, row[column.name], spec)
+        value = row[column.name]
+        if value is not None or not column.nullable:  # most columns of most rows are null
+            _checked(column, value, spec)
     return row
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -51,7 +52,7 @@ class SpecError(ValueError):
     """A table declaration contradicts itself. A mistake in the code, found when it is imported."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots: what follows from it is worked out once
 class TableSpec:
     """One table's declaration. Raises SpecError if it contradicts itself.
 
@@ -85,7 +86,7 @@ class TableSpec:
         """The row guard of [MRG-2]."""
         return Guard(self.clock)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The column names, in order."""
         return tuple(c.name for c in self.columns)

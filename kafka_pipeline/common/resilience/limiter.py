@@ -65,6 +65,7 @@ class AdaptiveLimiter:
         self.name = name
         self._limit = ConcurrencyLimit(settings)
         self._line: deque[asyncio.Future[Slot]] = deque()
+        self._told_limit, self._told_use = LIMIT.labels(name), IN_USE.labels(name)
         self._show()
 
     @property
@@ -119,5 +120,5 @@ class AdaptiveLimiter:
             self._line.popleft()
 
     def _show(self) -> None:
-        LIMIT.labels(self.name).set(self.limit)
-        IN_USE.labels(self.name).set(self.in_use)
+        self._told_limit.set(self.limit)
+        self._told_use.set(self.in_use)
