@@ -111,6 +111,22 @@ def test_key_ranges_skip_the_files_of_other_times(store: DeltaStore, location: L
     assert (mixed.updated, mixed.inserted, mixed.files_scanned) == (2, 100, 2)
 
 
+def test_many_old_keys_among_new_ones_are_looked_for_in_their_own_files(tmp_path: Path, things: TableSpec) -> None:
+    """A file that cannot hold one is not even opened: here it is not there any more."""
+    store, location = DeltaStore(LakeLocation.parse(tmp_path)), LakeLocation.parse(tmp_path)
+    store.ensure(things)
+    hours = [_time_ordered(1_772_000_000_000 + hour * 3_600_000, 5) for hour in range(50)]
+    for ids in hours:
+        data = pa.Table.from_pylist(_rows(ids), schema=things.schema)
+        write_deltalake(location.table_uri(things.name), data, mode="append")
+    old = [ids[hour % 5] for hour, ids in enumerate(hours) if hour % 2]
+    for file in pa.table(_opened(location, things).get_add_actions(flatten=True)).to_pylist():
+        if not any(file["min.thing_id"] <= key <= file["max.thing_id"] for key in old):
+            (Path(location.table_uri(things.name)) / file["path"]).unlink()
+    written = store.merge(things, _rows([*old, *_time_ordered(1_773_000_000_000, 475)]))
+    assert (written.updated, written.inserted) == (25, 475)
+
+
 TEXTS = st.one_of(st.text(max_size=8), st.text("'\\\"%_;- \u0000\u00e9\U0010ffff", min_size=1, max_size=90))
 
 
