@@ -19,8 +19,6 @@ class FileSet:
     name: str
     count: int
     size_bytes: int
-    pairs: int
-    """How often each side is to move all of them."""
 
     @property
     def total_mib(self) -> float:
@@ -51,10 +49,12 @@ class FileSet:
 
 
 FULL = (
-    FileSet(name="small", count=5_000, size_bytes=200_000, pairs=3),
-    FileSet(name="large", count=10, size_bytes=500_000_000, pairs=3),
+    FileSet(name="small", count=5_000, size_bytes=200_000),
+    FileSet(name="large", count=10, size_bytes=500_000_000),
 )
 QUICK = (
-    FileSet(name="small", count=40, size_bytes=200_000, pairs=1),
-    FileSet(name="large", count=2, size_bytes=9_000_000, pairs=1),
+    FileSet(name="small", count=40, size_bytes=200_000),
+    FileSet(name="large", count=2, size_bytes=9_000_000),
 )
+PAIRS_FULL, PAIRS_QUICK = 3, 1
+"""How often each side moves all files of a set."""

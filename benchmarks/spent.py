@@ -26,9 +26,8 @@ class Spent:
 
 @contextmanager
 def spending(server_url: str) -> Iterator[Spent]:
-    """Give what the block spends. What earlier runs left to be written is written before it begins."""
+    """Give what the block spends."""
     server = _listener(server_url)
-    os.sync()
     spent = Spent()
     wall_s, cpu_s, server_cpu_s = time.perf_counter(), _cpu_s(), _cpu_of_s(server)
     yield spent
