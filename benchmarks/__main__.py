@@ -8,7 +8,18 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import download, event_dedup, latency, memory, parse_event, retry_precision, upload, upsert_growth
+from benchmarks import (
+    download,
+    enrichment,
+    event_dedup,
+    latency,
+    memory,
+    parse_event,
+    retry_precision,
+    scale_out,
+    upload,
+    upsert_growth,
+)
 from benchmarks.document import RESULTS, document, merged, regressions
 from benchmarks.parts import PartError
 from benchmarks.report import write_report
@@ -17,11 +28,13 @@ from kafka_pipeline.common.observability.logging import configure_logging
 
 BENCHMARKS: dict[str, Callable[..., Sequence[Measurement]]] = {
     "download": download.measure,
+    "enrichment": enrichment.measure,
     "event_dedup": event_dedup.measure,
     "latency": latency.measure,
     "memory": memory.measure,
     "parse_event": parse_event.measure,
     "retry_precision": retry_precision.measure,
+    "scale_out": scale_out.measure,
     "upload": upload.measure,
     "upsert_growth": upsert_growth.measure,
 }

@@ -95,6 +95,10 @@ class Crew:
         """Return the process ids of those that run."""
         return {member: post.process.pid for member, post in self._posts.items() if post.process is not None}
 
+    def ports(self) -> dict[Member, int]:
+        """Return where those that run tell of their health, and their metrics."""
+        return {member: post.port for member, post in self._posts.items() if post.process is not None}
+
     def logs(self) -> list[Path]:
         """Return what the members printed."""
         return [post.log for post in self._posts.values()]
