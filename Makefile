@@ -15,6 +15,8 @@ ARGS ?=
 SOURCES := kafka_pipeline tests benchmarks chaos
 # Marks of tests that need a real part started or a process killed: the second step of `make test`.
 REAL := kafka or azurite or seaweedfs or crash
+# One runner more than cores: many tests wait for something most of the time.
+RUNNERS := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Rarely needed, so in an environment of its own; the version decides how the lock files look.
 UV_VERSION := 0.13.9
 PIP_AUDIT_VERSION := 2.10.1
@@ -49,9 +51,9 @@ demo: $(VENV)/.package ## Run the whole pipeline against a simulated ClaimX and 
 .PHONY: test
 test: $(VENV)/.package lint types ## Run every check and every test this machine can run
 	$(call step,pytest: quick tests)
-	@$(BIN)/python -m pytest -n auto -m "not ($(REAL))" $(ARGS)
+	@$(BIN)/python -m pytest -n $(RUNNERS) --dist worksteal -m "not ($(REAL))" $(ARGS)
 	$(call step,pytest: real Kafka and storage, and crashes)
-	@$(BIN)/python -m pytest -n 3 -m "$(REAL)" $(ARGS) || { code=$$?; test $$code = 5 -a -n "$(strip $(ARGS))"; }
+	@$(BIN)/python -m pytest -n $(RUNNERS) --dist worksteal -m "$(REAL)" $(ARGS) || { code=$$?; test $$code = 5 -a -n "$(strip $(ARGS))"; }
 
 .PHONY: lint
 lint: $(VENV)/.package ## Check style, format and who imports whom

@@ -233,7 +233,7 @@ async def test_a_gzip_bomb_stays_as_small_as_it_travelled(bench: Any) -> None:
 async def test_a_host_that_is_down_keeps_its_files_waiting_alone(bench: Any) -> None:
     """Settled point 7: no attempt is burnt once it is known; all other files go on."""
     bench.server.scripts = {"/f": bench.answer(503), "/g": bench.answer(200, b"g")}
-    worker = await bench.worker(circuit=CircuitSettings(failure_threshold=3, reset_s=0.05))
+    worker = await bench.worker(circuit=CircuitSettings(failure_threshold=3, reset_s=2.0))
     outcomes = [(await worker.process([bench.record(bench.task("/f", str(n)))]))[0] for n in range(5)]
     assert [type(outcome) for outcome in outcomes] == [Retry, Retry, Wait, Wait, Wait]
     assert bench.server.asked["/f"] == 3
