@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,9 @@ from kafka_pipeline.cli.invocation import invocation
 from kafka_pipeline.common.observability.health import HealthServer
 from kafka_pipeline.common.observability.logging import configure_logging
 from kafka_pipeline.config import PipelineConfig
+
+_YOUNG_OBJECTS = 100_000
+"""So many new objects, freed ones not counted, let the collector of cycles look at them."""
 
 _log = structlog.get_logger(__name__)
 
@@ -78,7 +82,19 @@ def claimx_result_processor(context: typer.Context) -> None:
 def _run(context: typer.Context, kinds: Sequence[WorkerKind], exit_when_idle_s: float | None = None) -> None:
     config = invocation(context).load_config()
     configure_logging(config.log_format, config.log_level)
+    _spare_the_collector()
     uvloop.run(run_workers(config, kinds, exit_when_idle_s=exit_when_idle_s))
+
+
+def _spare_the_collector() -> None:
+    """Let the collector of cycles look less often, and never again at what was imported.
+
+    Thousands of records are in flight, none of them in a cycle, and it would go through all of them again and again: in
+    a full ingester that was a third of all time. Counting references frees them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, *gc.get_threshold()[1:])
 
 
 async def run_workers(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -44,10 +45,16 @@ def assembled(model: type[ModelT], fields: dict[str, object]) -> ModelT:
     """
     made = model.__new__(model)
     object.__setattr__(made, "__dict__", fields)
-    object.__setattr__(made, "__pydantic_fields_set__", set(fields))
+    object.__setattr__(made, "__pydantic_fields_set__", _fields_of(model))
     object.__setattr__(made, "__pydantic_extra__", None)
     object.__setattr__(made, "__pydantic_private__", None)
     return made
+
+
+@cache
+def _fields_of(model: type[BaseModel]) -> set[str]:
+    """Return the names of a model's fields: one set for all that are assembled, since models are never changed."""
+    return set(model.model_fields)
 
 
 class MalformedTaskError(PipelineError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from kafka_pipeline.claimx.schemas.events import ClaimXEventMessage, MalformedEventError, parse_event
 from kafka_pipeline.claimx.schemas.tasks import ClaimXEnrichmentTask
@@ -40,7 +41,8 @@ class ClaimXEventIngesterWorker:
 
     async def process(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Return Done with the enrichment task of each event, Dead("malformed" or "too_large") for the others."""
-        parsed = [self._parse(record) for record in records]
+        now = self._clock.now()
+        parsed = [self._parse(record, now) for record in records]
         await self._writer.write(
             [
                 PlacedEvent.of(event, record)
@@ -48,11 +50,10 @@ class ClaimXEventIngesterWorker:
                 if isinstance(event, ClaimXEventMessage)
             ]
         )
-        return [
-            Done(messages=(self._task(event),)) if isinstance(event, ClaimXEventMessage) else event for event in parsed
-        ]
+        now = self._clock.now()
+        return [Done((self._task(event, now),)) if isinstance(event, ClaimXEventMessage) else event for event in parsed]
 
-    def _parse(self, record: Record) -> ClaimXEventMessage | Outcome:
+    def _parse(self, record: Record, now: datetime) -> ClaimXEventMessage | Outcome:
         size_bytes = len(record.value or b"")
         if size_bytes > self._max_event_bytes:
             return Dead(
@@ -61,10 +62,10 @@ class ClaimXEventIngesterWorker:
                 error_text=f"The event has {size_bytes} bytes; max_event_bytes allows {self._max_event_bytes}.",
             )
         try:
-            return parse_event(record.value, record_timestamp_ms=record.timestamp_ms, now=self._clock.now())
+            return parse_event(record.value, record_timestamp_ms=record.timestamp_ms, now=now)
         except MalformedEventError as error:
             return failure_outcome(error)
 
-    def _task(self, event: ClaimXEventMessage) -> Message:
-        task = ClaimXEnrichmentTask.from_event(event, self._clock.now())
-        return Message(topic=self._tasks_topic, key=event.project_id.encode(), value=task.to_bytes())
+    def _task(self, event: ClaimXEventMessage, now: datetime) -> Message:
+        task = ClaimXEnrichmentTask.from_event(event, now)
+        return Message(self._tasks_topic, task.to_bytes(), event.project_id.encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kafka_pipeline.claimx.schemas.events import ClaimXEventMessage
 from kafka_pipeline.claimx.schemas.inventory import EventRow
@@ -14,8 +14,7 @@ from kafka_pipeline.common.lake.writer import LakeWriter
 from kafka_pipeline.common.messaging import Record, TopicPartition
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedEvent:
+class PlacedEvent(NamedTuple):
     """An event, and the place in Kafka it was read from."""
 
     event: ClaimXEventMessage
@@ -25,7 +24,7 @@ class PlacedEvent:
     @classmethod
     def of(cls, event: ClaimXEventMessage, record: Record) -> PlacedEvent:
         """Return the event with the place of the record that held it."""
-        return cls(event=event, topic_partition=record.topic_partition, offset=record.offset)
+        return cls(event, record.topic_partition, record.offset)
 
 
 class ClaimXEventsWriter:
@@ -50,12 +49,12 @@ class ClaimXEventsWriter:
         await self._rows.write(
             [
                 Positioned(
-                    row=EventRow.from_event(placed.event, created_at, signed_links=self._signed_links).to_row(),
-                    topic=placed.topic_partition.topic,
-                    partition=placed.topic_partition.partition,
-                    offset=placed.offset,
-                    everywhere=not placed.event.has_time,
+                    EventRow.columns_of(event, created_at, signed_links=self._signed_links),
+                    topic,
+                    partition,
+                    offset,
+                    not event.has_time,
                 )
-                for placed in events
+                for event, (topic, partition), offset in events
             ]
         )

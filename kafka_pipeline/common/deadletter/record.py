@@ -22,7 +22,7 @@ are pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
@@ -186,7 +186,7 @@ def without_value(letter: Message) -> Message:
     The value still stands at the original place for as long as that topic keeps it.
     """
     size = str(len(letter.value or b"")).encode()
-    return replace(letter, value=None, headers=(*letter.headers, (VALUE_OMITTED, size)))
+    return letter._replace(value=None, headers=(*letter.headers, (VALUE_OMITTED, size)))
 
 
 def replayed(letter: DeadLetter, *, topic: str, value: bytes | None) -> Message:

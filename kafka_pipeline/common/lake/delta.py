@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,8 +41,7 @@ CONFLICT_PAUSE_SECONDS = 0.05
 """Mean pause before the second round; it doubles with each. Too short, and the same writers collide again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Positioned:
+class Positioned(NamedTuple):
     """A row for `append_once`, with the place in Kafka it came from.
 
     `everywhere`: look for its key in all partitions, because its own may differ between deliveries [EVW-1].
@@ -142,21 +142,23 @@ class DeltaStore:
         A second copy under another offset, and one that another process writes at this moment, is left out by the
         merge: the conflict makes it look again.
         """
-        ordered = sorted(rows, key=lambda r: (r.topic, r.partition, r.offset))
+        ordered = sorted(rows, key=attrgetter("topic", "partition", "offset"))
         if spec.mode is not Mode.INSERT_ONLY:
             raise ValueError(f"{spec.name} is not insert-only")
         first: dict[plan.Key, Positioned] = {}
-        for row in ordered:
-            first.setdefault(plan.key_of(spec, row.row), row)
+        for key, row in zip(plan.keys_of(spec, [r.row for r in ordered]), ordered, strict=True):
+            first.setdefault(key, row)
         if not first:
             return Written()
-        combined = {plan.key_of(spec, row): row for row in plan.combine(spec, (r.row for r in first.values()))}
-        plan.to_arrow(spec, list(combined.values()))  # whatever is malformed fails before anything is read or written
-        offsets = _greatest_offsets(ordered)
+        keys = sorted(first)
+        combined = dict(zip(keys, plan.complete(spec, [first[key].row for key in keys]), strict=True))
+        # Made at once, so that whatever is malformed fails before anything is read or written.
+        data = plan.to_arrow(spec, list(combined.values()))
+        last = {(row.topic, row.partition): row for row in ordered}
 
         def attempt(table: DeltaTable) -> Written:
-            recorded = {app_id: table.transaction_version(app_id) for app_id in offsets}
-            again = [key for key, r in first.items() if r.offset <= _or(recorded[r.app_id], -1)]
+            recorded = {place: _or(table.transaction_version(r.app_id), -1) for place, r in last.items()}
+            again = [key for key, r in first.items() if r.offset <= recorded[r.topic, r.partition]]
             known = self._known(spec, table, again, first)
             if len(known) < len(again):
                 _log.warning("append_below_recorded_offset", table=spec.name, rows=len(again) - len(known))
@@ -165,10 +167,9 @@ class DeltaStore:
                 return Written(rows=len(first), known=len(first))
             some = [combined[key] for key in fresh]
             condition = plan.predicate(spec, some, [key for key in fresh if first[key].everywhere])
-            transactions = [
-                Transaction(app_id, max(offset, _or(recorded[app_id], offset))) for app_id, offset in offsets.items()
-            ]
-            written = self._merge(spec, table, plan.to_arrow(spec, some), condition, transactions)
+            transactions = [Transaction(r.app_id, max(r.offset, recorded[place])) for place, r in last.items()]
+            some_data = data.filter(pa.array([key not in known for key in combined])) if known else data
+            written = self._merge(spec, table, some_data, condition, transactions)
             return Written(
                 rows=len(first),
                 inserted=written.inserted,
@@ -343,13 +344,6 @@ class DeltaStore:
                 if any(key[:depth] in wanted for depth in depths):
                     found.append({name: row.get(name) for name in asked})
         return found
-
-
-def _greatest_offsets(rows: Iterable[Positioned]) -> dict[str, int]:
-    greatest: dict[str, int] = {}
-    for row in rows:
-        greatest[row.app_id] = max(row.offset, greatest.get(row.app_id, row.offset))
-    return greatest
 
 
 def _or(value: int | None, otherwise: int) -> int:

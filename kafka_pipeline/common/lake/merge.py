@@ -45,6 +45,9 @@ LISTED_KEYS = 128
 _DIGITS = 16
 """Characters after the common prefix that decide a distance: past the time part of a UUID."""
 
+_NUMERALS = "0123456789abcdefghijklmnopqrstuvwxyz"
+"""The digits that `int` reads in any base."""
+
 _PYTHON_TYPES = {STRING: str, INT: int, DATE: date, TIMESTAMP: datetime}
 """Types that Arrow would convert in silence (a datetime to a date) or that rules and literals rely on."""
 
@@ -64,55 +67,92 @@ def combine(spec: TableSpec, rows: Iterable[Row]) -> list[dict[str, Value]]:
     Insert-only: the first one stays. Raises PipelineError (permanent) for a column that the table does not have, a null
     where none may be, or a naive datetime.
     """
+    given = list(rows)
     groups: dict[Key, list[Row]] = {}
-    known = frozenset(spec.names)
-    for row in rows:
-        unknown = row.keys() - known
-        if unknown:
-            raise _malformed(spec, min(unknown), "is not a column of the table")
-        groups.setdefault(key_of(spec, row), []).append(row)
-    return [_complete(spec, _fold(spec, groups[key])) for key in sorted(groups)]
+    for key, row in zip(keys_of(spec, given), given, strict=True):
+        groups.setdefault(key, []).append(row)
+    _require_known_columns(spec, given)
+    combined = [_fold(spec, groups[key]) for key in sorted(groups)]
+    _require_types(spec, combined)
+    return combined
+
+
+def complete(spec: TableSpec, rows: Sequence[Row]) -> list[dict[str, Value]]:
+    """Return each row with every column, for rows of different keys. Raises what `combine` does."""
+    _require_known_columns(spec, rows)
+    names = spec.names
+    filled = [_filled(names, row) for row in rows]
+    _require_types(spec, filled)
+    return filled
 
 
 def key_of(spec: TableSpec, row: Row) -> Key:
     """Return the row's key. Raises PipelineError (permanent) if a part is null or of another type."""
-    return tuple(_checked(spec.column(name), row.get(name), spec) for name in spec.keys)
+    return keys_of(spec, [row])[0]
+
+
+def keys_of(spec: TableSpec, rows: Sequence[Row]) -> list[Key]:
+    """Return each row's key. Raises PipelineError (permanent) if a part is null or of another type."""
+    parts = []
+    for name in spec.keys:
+        parts.append([row.get(name) for row in rows])
+        _check(spec.column(name), parts[-1], spec)
+    return list(zip(*parts, strict=True))
 
 
 def _fold(spec: TableSpec, rows: Sequence[Row]) -> dict[str, Value]:
-    merged = {name: rows[0].get(name) for name in spec.names}
-    if spec.mode is Mode.INSERT_ONLY or len(rows) == 1:
-        return merged
     clock, guard = spec.clock, spec.guard
-    if clock is not None:
+    is_folded = spec.mode is not Mode.INSERT_ONLY and len(rows) > 1
+    if is_folded and clock is not None:
         undated = [row for row in rows if row.get(clock) is None]
         dated = [row for row in rows if row.get(clock) is not None]
         rows = [*undated, *sorted(dated, key=lambda row: row[clock])]
-        merged = {name: rows[0].get(name) for name in spec.names}
+    merged = _filled(spec.names, rows[0])
+    if not is_folded:
+        return merged
     for row in rows[1:]:
         merged |= {c.name: c.rule.fold(c.name, guard, merged, row) for c in spec.columns if c.name not in spec.keys}
     return merged
 
 
-def _complete(spec: TableSpec, row: dict[str, Value]) -> dict[str, Value]:
+def _filled(names: Sequence[str], row: Row) -> dict[str, Value]:
+    return dict(row) if len(row) == len(names) else {name: row.get(name) for name in names}
+
+
+def _require_known_columns(spec: TableSpec, rows: Iterable[Row]) -> None:
+    names = frozenset(spec.names)
+    for row in rows:
+        if not names.issuperset(row):
+            raise _malformed(spec, min(row.keys() - names), "is not a column of the table")
+
+
+def _require_types(spec: TableSpec, rows: Sequence[Row]) -> None:
     for column in spec.columns:
-        value = row[column.name]
-        if value is not None or not column.nullable:  # most columns of most rows are null
-            _checked(column, value, spec)
-    return row
+        _check(column, [row[column.name] for row in rows], spec)
 
 
-def _checked(column: Column, value: Value, spec: TableSpec) -> Value:
+def _check(column: Column, values: Sequence[Value], spec: TableSpec) -> None:
+    """Refuse a column that holds what it must not. The types that occur in it say enough, nearly always."""
+    kinds = set(map(type, values))
+    wanted = _PYTHON_TYPES.get(column.type)
+    is_usual = wanted is None or kinds <= {wanted, type(None)}
+    is_null = type(None) in kinds and not column.nullable
+    is_naive = datetime in kinds and None in {value.tzinfo for value in values if type(value) is datetime}
+    if is_null or is_naive or not is_usual:
+        for value in values:
+            _check_one(column, value, spec)
+
+
+def _check_one(column: Column, value: Value, spec: TableSpec) -> None:
     if value is None:
         if not column.nullable:
             raise _malformed(spec, column.name, "must not be null")
-        return value
+        return
     wanted = _PYTHON_TYPES.get(column.type)
     if wanted is not None and type(value) is not wanted and not (wanted is str and isinstance(value, str)):
         raise _malformed(spec, column.name, f"must be a {wanted.__name__}, not a {type(value).__name__}")
     if isinstance(value, datetime) and value.tzinfo is None:
         raise _malformed(spec, column.name, "must be an aware datetime")
-    return value
 
 
 def to_arrow(spec: TableSpec, rows: Sequence[Row]) -> pa.Table:
@@ -171,6 +211,9 @@ def _places(ordered: Sequence[Value]) -> list[int]:
     shorter = int(len({len(text) for text in digits}) > 1)  # then 0 stands for "no character", below all others
     alphabet = {char: i for i, char in enumerate(sorted(set().union(*digits)), start=shorter)}
     base = len(alphabet) + shorter
+    if 1 < base <= len(_NUMERALS):  # nearly always, and then the interpreter reads the numbers
+        numerals = str.maketrans({char: _NUMERALS[i] for char, i in alphabet.items()})
+        return [int("0" + text.translate(numerals), base) * base ** (_DIGITS - len(text)) for text in digits]
     places = []
     for text in digits:
         place = 0
@@ -188,8 +231,11 @@ def predicate(spec: TableSpec, rows: Collection[Row], everywhere: Collection[Key
     """
     equal = [f"t.{key} = s.{key}" for key in spec.keys]
     anywhere = set(everywhere) if spec.partition_by else set()
-    bound = [row for row in rows if key_of(spec, row) not in anywhere]
-    free = [row for row in rows if key_of(spec, row) in anywhere]
+    bound, free = rows, []
+    if anywhere:
+        keys = [tuple(row[name] for name in spec.keys) for row in rows]
+        bound = [row for key, row in zip(keys, rows, strict=True) if key not in anywhere]
+        free = [row for key, row in zip(keys, rows, strict=True) if key in anywhere]
     alternatives = [
         _implied(spec, some, (*spec.partition_by, *spec.keys) if some is bound else spec.keys, "t.", MAX_RANGES)
         for some in (bound, free)

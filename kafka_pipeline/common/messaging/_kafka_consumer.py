@@ -384,13 +384,13 @@ def record_of(message: confluent_kafka.Message) -> Record:
     kind, timestamp_ms = message.timestamp()
     headers = message.headers()
     return Record(
-        topic=message.topic(),  # type: ignore[arg-type]  # only errors lack these
-        partition=message.partition(),  # type: ignore[arg-type]
-        offset=message.offset(),  # type: ignore[arg-type]
-        key=message.key(),
-        value=message.value(),
-        headers=headers_of(headers) if headers else (),
-        timestamp_ms=timestamp_ms if kind else NO_TIMESTAMP,
+        message.topic(),  # type: ignore[arg-type]  # only errors lack these
+        message.partition(),  # type: ignore[arg-type]
+        message.offset(),  # type: ignore[arg-type]
+        message.key(),
+        message.value(),
+        headers_of(headers) if headers else (),
+        timestamp_ms if kind else NO_TIMESTAMP,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -37,6 +37,8 @@ TOPIC_CHECK_S = 5.0
 """How long the first message of a topic waits to learn that the topic exists. If nobody answers, delivery decides."""
 
 PURGE_PATIENCE_S = 5.0
+
+_Report = Callable[[KafkaError | None, confluent_kafka.Message], None]
 
 
 class KafkaProducer:
@@ -82,13 +84,14 @@ class KafkaProducer:
         for topic in {message.topic for message in messages} - self._topics:
             self._require_topic(client, topic)
         deadline = time.monotonic() + self._settings.delivery_timeout_s
+        report = partial(client.report, batch)
         for index, message in enumerate(messages):
-            error = self._produce(client, message, batch, deadline)
+            error = self._produce(client, message, report, deadline)
             if error is not None:
                 batch.give_up(len(messages) - index, error)
                 return
 
-    def _produce(self, client: _Client, message: Message, batch: _Batch, deadline: float) -> ProduceError | None:
+    def _produce(self, client: _Client, message: Message, report: _Report, deadline: float) -> ProduceError | None:
         stamp: dict[str, Any] = {}
         if message.timestamp_ms is not None and message.timestamp_ms > 0:
             stamp["timestamp"] = message.timestamp_ms
@@ -98,7 +101,7 @@ class KafkaProducer:
                     message.topic,
                     message.value,
                     message.key,
-                    on_delivery=partial(client.report, batch),
+                    on_delivery=report,
                     headers=list(message.headers),
                     **stamp,
                 )

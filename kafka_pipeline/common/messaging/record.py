@@ -1,8 +1,10 @@
-"""What travels: a record as it was read, and a message as it is to be written."""
+"""What travels: a record as it was read, and a message as it is to be written.
+
+Both are named tuples, because each event makes several of them: a frozen dataclass takes four times as long to make.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -30,8 +32,7 @@ def header(headers: Headers, name: str) -> bytes | None:
     return None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """One record as the broker delivered it."""
 
     topic: str
@@ -53,13 +54,12 @@ class Record:
         return header(self.headers, name)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(NamedTuple):
     """One message to be produced. Its key decides its partition, and so its order."""
 
     topic: str
     value: bytes | None
     key: bytes | None = None
-    headers: Headers = field(default=())
+    headers: Headers = ()
     timestamp_ms: int | None = None
     """Unix milliseconds; None lets the broker's clock decide."""

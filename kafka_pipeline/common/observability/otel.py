@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import Final
 
 from opentelemetry import trace
@@ -149,7 +148,7 @@ class _Spans:
         self.records = [_naming(record, span) for record, span in zip(records, spans, strict=True)]
         self._spans = spans
 
-    def ended(self, outcomes: Sequence[str]) -> None:
+    def ended(self, outcomes: Iterable[str]) -> None:
         """Tell each span how its record ended."""
         for span, outcome in zip(self._spans, outcomes, strict=True):
             span.set_attribute("kafka_pipeline.outcome", outcome)
@@ -174,4 +173,4 @@ def _naming(record: Record, span: trace.Span) -> Record:
     if not carrier:
         return record
     named: Headers = tuple((name, value.encode()) for name, value in carrier.items())
-    return replace(record, headers=(*(each for each in record.headers if each[0] not in _CONTEXT), *named))
+    return record._replace(headers=(*(each for each in record.headers if each[0] not in _CONTEXT), *named))

@@ -12,7 +12,7 @@ and errors hold fixed words, ids, topics and hosts: no link, no name, no error t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Final, NamedTuple, Protocol, TypeAlias
@@ -50,7 +50,7 @@ class BatchTrace(Protocol):
     def records(self) -> Sequence[Record]:
         """The records, as they name their own spans to whatever follows from them."""
 
-    def ended(self, outcomes: Sequence[str]) -> None:
+    def ended(self, outcomes: Iterable[str]) -> None:
         """Say how each record ended, in the words of the metrics."""
 
 
@@ -67,7 +67,7 @@ class _Untraced:
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = records
 
-    def ended(self, outcomes: Sequence[str]) -> None:
+    def ended(self, outcomes: Iterable[str]) -> None:
         """Do nothing."""
 
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import groupby
 
 import structlog
 
@@ -147,26 +148,26 @@ class Batches:
                 outcomes = await self._outcomes(trace.records)
                 beat()
                 settlements = await self._outbox.settle(trace.records, outcomes, tries=tries)
-                trace.ended([one.label if isinstance(one, Settled) else WAITS for one in settlements])
-            settled = [(each, one) for each, one in zip(batch, settlements, strict=True) if isinstance(one, Settled)]
-            await self._clean_up([settlement for _, settlement in settled])
-            self._finish(flight, settled)
+                trace.ended(one.label if isinstance(one, Settled) else WAITS for one in settlements)
+            settled = [one for one in settlements if isinstance(one, Settled)]
+            await self._clean_up(settled)
+            self._finish(flight, [each for each, one in zip(batch, settlements, strict=True) if type(one) is Settled])
             self._count(trace.records, settlements, self._clock.monotonic() - started_s)
             waits = [settlement for settlement in settlements if isinstance(settlement, Wait)]
             if waits:
                 await self._hold(flight, waits)
 
-    def _finish(self, flight: Flight, settled: Sequence[tuple[Delivery, Settled]]) -> None:
-        for (record, generation), _ in settled:
-            self._offsets.finish(record.topic_partition, record.offset, generation)
+    def _finish(self, flight: Flight, settled: Sequence[Delivery]) -> None:
+        for (topic, number, generation), run in groupby(settled, _assignment):
+            self._offsets.finish_run(TopicPartition(topic, number), [each.record.offset for each in run], generation)
         if len(settled) == len(flight.left):
             self._in_flight.keep(flight, lambda _: False)
             return
-        finished = {_place(delivery) for delivery, _ in settled}
+        finished = set(map(_place, settled))
         self._in_flight.keep(flight, lambda delivery: _place(delivery) not in finished)
         # The keys of what is finished are free now, but for those that something left shares: it comes first.
         shared = {_lane(delivery) for delivery in flight.left}
-        free = [each for each, _ in settled if _lane(each) not in shared]
+        free = [each for each in settled if _lane(each) not in shared]
         places = {_place(each) for each in free}
         flight.busy_keys = [each for each in flight.busy_keys if _place(each) not in places]
         self._batcher.release(free, self._clock.monotonic())
@@ -229,12 +230,12 @@ class Batches:
         return outcomes
 
     async def _clean_up(self, settled: Sequence[Settled]) -> None:
-        for each in settled:
-            if isinstance(each.outcome, Done) and each.outcome.cleanup is not None:
-                try:
-                    await each.outcome.cleanup()
-                except (OSError, PipelineError) as error:  # what stays behind is found by the next cleaning
-                    self._log.warning("cleanup_failed", error=type(error).__name__)
+        done = [outcome for outcome, _ in settled if isinstance(outcome, Done)]
+        for cleanup in [outcome.cleanup for outcome in done if outcome.cleanup is not None]:
+            try:
+                await cleanup()
+            except (OSError, PipelineError) as error:  # what stays behind is found by the next cleaning
+                self._log.warning("cleanup_failed", error=type(error).__name__)
 
     def _count(self, records: Sequence[Record], settlements: Sequence[Settlement], seconds: float) -> None:
         labels = Counter(one.label for one in settlements if isinstance(one, Settled))
@@ -243,7 +244,8 @@ class Batches:
         if labels:
             metrics.BATCH_RECORDS.labels(worker=self._processor.name).observe(labels.total())
             metrics.BATCH_SECONDS.labels(worker=self._processor.name).observe(seconds)
-        now_s = self._clock.now().timestamp()
+        now_ms = self._clock.now().timestamp() * 1000
+        latencies_s: list[float] = []
         for record, settlement in zip(records, settlements, strict=True):
             if isinstance(settlement, Wait):
                 continue
@@ -251,11 +253,12 @@ class Batches:
             if isinstance(outcome, Done):
                 began_ms = origin_ms(record)
                 if began_ms is not None:
-                    self._latency.observe(max(0.0, now_s - began_ms / 1000))
+                    latencies_s.append(max(0.0, now_ms - began_ms) / 1000)
             elif isinstance(outcome, Retry | Dead):
                 reason = outcome.reason or (outcome.category.value if isinstance(outcome, Retry) else "")
                 event = "record_retried_later" if label == RETRIED else "record_set_aside"
                 self._log.warning(event, **self._describe(record), reason=reason)
+        self._latency.observe_many(latencies_s)
 
     # -- partitions that leave, and the end ------------------------------------------------------------------------
 
@@ -291,6 +294,11 @@ async def _at_rest(flights: Sequence[Flight], timeout_s: float) -> None:
         async with asyncio.timeout(timeout_s):
             for flight in flights:
                 await flight.at_rest.wait()
+
+
+def _assignment(delivery: Delivery) -> tuple[str, int, int]:
+    record, generation = delivery
+    return record.topic, record.partition, generation
 
 
 def _place(delivery: Delivery) -> tuple[TopicPartition, int]:

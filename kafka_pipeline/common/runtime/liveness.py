@@ -12,7 +12,7 @@ While it drains a worker is not judged: its time is limited anyway. Pure: no I/O
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -82,7 +82,7 @@ class Hearing:
     def __init__(self) -> None:
         self._partitions: dict[TopicPartition, _Partition] = {}
 
-    def delivered(self, partitions: Collection[TopicPartition]) -> None:
+    def delivered(self, partitions: Iterable[TopicPartition]) -> None:
         """Note that something came from these."""
         if self._partitions:
             for partition in partitions:

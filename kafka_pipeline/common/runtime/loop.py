@@ -29,6 +29,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 import structlog
 
@@ -60,6 +62,9 @@ _SPAN = 10
 
 _LEAST_CLOSE_S = 5.0
 """Leaving a group takes a round trip or two, whatever the time for the batches was."""
+
+_PLACE = attrgetter("topic", "partition")
+"""Records come in runs of one partition, and what is done once a run is not done for each."""
 
 _log = structlog.get_logger(__name__)
 
@@ -284,28 +289,38 @@ class WorkerLoop:
 
     async def _take_in(self, records: Sequence[Record]) -> None:
         """Hand what is due to the batcher: retries whose time has come first, then what was polled."""
-        self._hearing.delivered({record.topic_partition for record in records})
+        self._hearing.delivered(record.topic_partition for record in records)
         now_ms = self._now_ms()
         retries = self._delays.release(now_ms)
         admitted = self._delays.admit(records, now_ms)
         for partition, offset in admitted.rewind.items():
             await self._consumer.seek(partition, offset)
-        for record in (*retries, *admitted.ready):
-            if record.topic in self._delayed_topics:
-                lateness_s = max(0, now_ms - due_at_ms(record)) / 1000
-                metrics.RETRY_LATENESS.labels(worker=self.name).observe(lateness_s)
+        if self._delayed_topics:
+            self._tell_lateness((*retries, *admitted.ready), now_ms)
         self._batcher.add(self._begin(retries), self._clock.monotonic(), ahead=True)
         self._batcher.add(self._begin(admitted.ready), self._clock.monotonic())
 
-    def _begin(self, records: Iterable[Record]) -> list[Delivery]:
-        deliveries = []
+    def _tell_lateness(self, records: Iterable[Record], now_ms: int) -> None:
         for record in records:
-            since_ms = due_at_ms(record) if record.topic in self._delayed_topics else record.timestamp_ms
-            generation = self._offsets.begin(record.topic_partition, record.offset, since_ms)
-            if generation is None:  # delivered twice by a rebalance; the first copy is still being worked on
-                metrics.REDELIVERIES.labels(worker=self.name).inc()
+            if record.topic in self._delayed_topics:
+                lateness_s = max(0, now_ms - due_at_ms(record)) / 1000
+                metrics.RETRY_LATENESS.labels(worker=self.name).observe(lateness_s)
+
+    def _begin(self, records: Iterable[Record]) -> list[Delivery]:
+        deliveries: list[Delivery] = []
+        for (topic, number), group in groupby(records, _PLACE):
+            partition, run = TopicPartition(topic, number), list(group)
+            since_ms = [due_at_ms(each) if topic in self._delayed_topics else each.timestamp_ms for each in run]
+            generation = self._offsets.begin_run(partition, [each.offset for each in run], since_ms)
+            if generation is not None:
+                deliveries += [Delivery(each, generation) for each in run]
                 continue
-            deliveries.append(Delivery(record, generation))
+            for each, since in zip(run, since_ms, strict=True):
+                generation = self._offsets.begin(partition, each.offset, since)
+                if generation is None:  # delivered twice by a rebalance; the first copy is still being worked on
+                    metrics.REDELIVERIES.labels(worker=self.name).inc()
+                else:
+                    deliveries.append(Delivery(each, generation))
         return deliveries
 
     # -- checkpoints and rebalances ------------------------------------------------------------------------------

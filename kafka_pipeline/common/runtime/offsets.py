@@ -12,8 +12,9 @@ Pure: no I/O, no clock. One instance belongs to one consumer and is not shared b
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from kafka_pipeline.common.messaging import TopicPartition
 from kafka_pipeline.common.messaging.record import NO_TIMESTAMP
@@ -63,12 +64,31 @@ class OffsetTracker:
         state.unfinished.add(offset)
         return state.generation
 
+    def begin_run(self, partition: TopicPartition, offsets: Sequence[int], since_ms: Sequence[int]) -> int | None:
+        """Note records that follow in order on all that was seen of the partition; return their generation.
+
+        None where they do not, and then nothing is noted: ask `begin` of each. Together is what is usual, and it costs
+        a third.
+        """
+        state = self._partitions.get(partition) or self._start(partition)
+        least = state.delivered[-1] + 1 if state.delivered else state.next_offset or 0
+        if not offsets or offsets[0] < least or any(after <= before for before, after in pairwise(offsets)):
+            return None
+        state.delivered.extend(offsets)
+        state.since_ms.extend(since_ms)
+        state.unfinished.update(offsets)
+        return state.generation
+
     def finish(self, partition: TopicPartition, offset: int, generation: int) -> None:
         """Note that everything that follows from the record is durable. Stale generations are ignored."""
+        self.finish_run(partition, (offset,), generation)
+
+    def finish_run(self, partition: TopicPartition, offsets: Collection[int], generation: int) -> None:
+        """Note the same of several records of one assignment."""
         state = self._partitions.get(partition)
         if state is None or state.generation != generation:
             return
-        state.unfinished.discard(offset)
+        state.unfinished.difference_update(offsets)
         while state.delivered and state.delivered[0] not in state.unfinished:
             state.next_offset = state.delivered.popleft() + 1
             state.since_ms.popleft()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
@@ -90,12 +91,12 @@ class Outbox:
 
     def _plan(self, record: Record, outcome: Outcome, tries: int) -> _Plan:
         match outcome:
+            case Done():
+                return Settled(outcome, outcome.label), handed_on(outcome.messages, record)
             case Wait():
                 return outcome, ()
             case Skip():
-                return Settled(outcome=outcome, label=SKIPPED), ()
-            case Done():
-                return Settled(outcome=outcome, label=outcome.label), handed_on(outcome.messages, record)
+                return Settled(outcome, SKIPPED), ()
             case Retry() | Dead():
                 return self._failed(record, outcome, tries)
 
@@ -111,11 +112,11 @@ class Outbox:
 
     def _admits(self, plans: Sequence[_Plan]) -> bool:
         was_tripped = self._flood.tripped
-        settled = [plan for plan in plans if isinstance(plan[0], Settled)]
-        dead = sum(map(_is_dead, plans))
-        admitted = self._flood.admits(self._clock.monotonic(), records=len(settled), dead=dead)
+        labels = Counter(settlement.label for settlement, _ in plans if isinstance(settlement, Settled))
+        records, dead = labels.total(), labels[SET_ASIDE]
+        admitted = self._flood.admits(self._clock.monotonic(), records=records, dead=dead)
         if not admitted and not was_tripped:
-            self._log.error("dead_letter_flood", records=len(settled), dead=dead)
+            self._log.error("dead_letter_flood", records=records, dead=dead)
             metrics.FLOOD_STOPS.labels(worker=self._name).inc()
         return admitted
 

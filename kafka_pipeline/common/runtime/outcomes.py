@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from kafka_pipeline.common.failures import Category
 from kafka_pipeline.common.messaging import Message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Done(NamedTuple):
     """Everything that follows from the record is durable, but for `messages`, which the loop produces."""
 
     messages: tuple[Message, ...] = ()

@@ -185,7 +185,7 @@ def test_a_malformed_row_fails_before_anything_is_written(
     store: DeltaStore, location: LakeLocation, events: TableSpec, event: Any
 ) -> None:
     """The whole call fails for good; its good rows can be given again without it."""
-    bad = replace(event("b", 1), row={"event_id": "b", "day": None})
+    bad = event("b", 1)._replace(row={"event_id": "b", "day": None})
     with pytest.raises(PipelineError, match=r"events\.day must not be null"):
         store.append_once(events, [event("a", 0), bad])
     store.append_once(events, [event("c", 2)])

@@ -11,8 +11,10 @@ from kafka_pipeline.common.observability import metrics
 from kafka_pipeline.common.observability.catalogue import (
     CATALOGUE,
     OTHER,
+    SECONDS_BUCKETS,
     Catalogue,
     LabelBound,
+    ManyHistogram,
     MetricConflictError,
     MetricKind,
     MetricSpec,
@@ -90,3 +92,19 @@ def test_label_values_are_few_and_plain(values: list[str]) -> None:
     assert len(set(labels) - {OTHER}) <= 5
     assert all(0 < len(label) <= 64 and label.isascii() and label.isprintable() for label in labels)
     assert labels[:1] == [bound("reason", value) for value in values[:1]]
+
+
+@given(st.lists(st.floats(0, 400) | st.sampled_from(SECONDS_BUCKETS)))
+def test_many_values_at_once_count_like_one_after_the_other(values: list[float]) -> None:
+    """Also on the bounds of buckets, which belong below."""
+    together, singly = (
+        ManyHistogram("test_many_seconds", "M.", buckets=SECONDS_BUCKETS, registry=None) for _ in range(2)
+    )
+    together.observe_many(values)
+    for value in values:
+        singly.observe(value)
+    assert _buckets(together) == _buckets(singly)
+
+
+def _buckets(histogram: ManyHistogram) -> list[float]:
+    return [each.value for metric in histogram.collect() for each in metric.samples if each.name.endswith("_bucket")]

@@ -46,6 +46,26 @@ def test_gaps_between_offsets_do_not_hold_the_prefix_back() -> None:
     assert tracker.committable() == {A: 21}
 
 
+RUNS = st.lists(st.lists(st.integers(0, 30), max_size=6), max_size=6)
+
+
+@given(RUNS, st.data())
+def test_a_run_counts_as_its_records_one_by_one(runs: list[list[int]], data: st.DataObject) -> None:
+    """Whatever comes: in order, twice, or rewound; and so does a run that finishes."""
+    together, singly = OffsetTracker(), OffsetTracker()
+    for run in runs:
+        generation = together.begin_run(A, run, [-1] * len(run))
+        some = [generation] * len(run) if generation is not None else [together.begin(A, offset) for offset in run]
+        assert some == [singly.begin(A, offset) for offset in run]
+        done = data.draw(st.lists(st.sampled_from(run))) if run else []
+        for number in {each for each in some if each is not None}:
+            together.finish_run(A, done, number)
+            for offset in done:
+                singly.finish(A, offset, number)
+        assert together.committable() == singly.committable()
+        assert (together.unfinished(), together.longest()) == (singly.unfinished(), singly.longest())
+
+
 def test_a_record_in_flight_is_not_begun_twice() -> None:
     """A second delivery during a rebalance is recognised, finished or not."""
     tracker = OffsetTracker()
