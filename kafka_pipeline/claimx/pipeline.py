@@ -200,7 +200,11 @@ class Pipeline:
         self._producer = self._broker.producer()
         self._stack.push_async_callback(self._producer.close)
         lake = LakeWriter.at(
-            location, flush_rows=self._config.delta_flush_rows, flush_seconds=self._config.delta_flush_seconds
+            location,
+            flush_rows=self._config.delta_flush_rows,
+            flush_seconds=self._config.delta_flush_seconds,
+            # Rows of one commit that is made, and as many that gather meanwhile, are all that may be in flight.
+            due_rows=max(1, self._config.worker_max_in_flight_records // 2),
         )
         self._stack.push_async_callback(lake.close)
         self._lake = lake

@@ -37,6 +37,8 @@ class GroupCommitter(Generic[T]):
     - An error reaches exactly the callers whose items were in the flush. If it was permanent or unforeseen and several
       callers took part, their shares are flushed one by one, so that a bad share fails nobody else.
     - A caller that is cancelled leaves its items in the flush and the others undisturbed.
+    - `due_rows` items begin a flush as well, where callers cannot give more before; it still takes up to `max_rows`, so
+      a slow lake makes larger flushes.
     - At most `max_queued` items wait (I9), then `write` waits; a larger single share is let in when nothing else waits.
     """
 
@@ -47,11 +49,13 @@ class GroupCommitter(Generic[T]):
         max_rows: int,
         max_delay_s: float,
         max_queued: int | None = None,
+        due_rows: int | None = None,
     ) -> None:
         if max_rows < 1 or max_delay_s < 0:
             raise ValueError("max_rows must be at least 1 and max_delay_s not negative")
         self._flush = flush
         self._max_rows = max_rows
+        self._due_rows = min(due_rows or max_rows, max_rows)
         self._max_delay_s = max_delay_s
         self._max_queued = max(max_queued or 10 * max_rows, max_rows)
         self._shares: deque[_Share[T]] = deque()
@@ -120,7 +124,7 @@ class GroupCommitter(Generic[T]):
             return
         loop = asyncio.get_running_loop()
         due_at = self._shares[0].arrived + self._max_delay_s
-        if self._drains or self._closed or self._queued >= self._max_rows or loop.time() >= due_at:
+        if self._drains or self._closed or self._queued >= self._due_rows or loop.time() >= due_at:
             self._due.set()
         elif self._timer is None:
             self._timer = loop.call_at(due_at, self._due.set)

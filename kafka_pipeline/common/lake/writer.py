@@ -69,6 +69,7 @@ class TableWriter(Generic[T]):
         *,
         flush_rows: int,
         flush_seconds: float,
+        due_rows: int | None = None,
         clock: Clock = SYSTEM_CLOCK,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
@@ -80,7 +81,7 @@ class TableWriter(Generic[T]):
         self._jitter = jitter
         self._failure: PipelineError | None = None
         self._started: float | None = None
-        self._committer = GroupCommitter(self._flush, max_rows=flush_rows, max_delay_s=flush_seconds)
+        self._committer = GroupCommitter(self._flush, max_rows=flush_rows, max_delay_s=flush_seconds, due_rows=due_rows)
         metrics.UNAVAILABLE.labels(table).set(0)
 
     @property
@@ -154,7 +155,8 @@ class TableWriter(Generic[T]):
 class LakeWriter:
     """All tables of one lake: a writer per table, made on first use; flushes of different tables run in parallel.
 
-    `flush_rows` and `flush_seconds` are the group commit's bounds for every table.
+    `flush_rows` and `flush_seconds` are the group commit's bounds for every table; so many rows as `due_rows` are
+    committed without waiting for more, where callers cannot give more before.
     """
 
     def __init__(
@@ -163,12 +165,14 @@ class LakeWriter:
         *,
         flush_rows: int,
         flush_seconds: float,
+        due_rows: int | None = None,
         clock: Clock = SYSTEM_CLOCK,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
         self._flush_rows = flush_rows
+        self._due_rows = due_rows
         self._flush_seconds = flush_seconds
         self._clock = clock
         self._sleep = sleep
@@ -180,9 +184,11 @@ class LakeWriter:
         self._appenders: dict[str, TableWriter[Positioned]] = {}
 
     @classmethod
-    def at(cls, location: LakeLocation, *, flush_rows: int, flush_seconds: float) -> LakeWriter:
+    def at(
+        cls, location: LakeLocation, *, flush_rows: int, flush_seconds: float, due_rows: int | None = None
+    ) -> LakeWriter:
         """Return a writer for the lake at this place."""
-        return cls(DeltaStore(location), flush_rows=flush_rows, flush_seconds=flush_seconds)
+        return cls(DeltaStore(location), flush_rows=flush_rows, flush_seconds=flush_seconds, due_rows=due_rows)
 
     def table(self, spec: TableSpec) -> TableWriter[Row]:
         """Return the writer that merges rows into the table by its mode and rules."""
@@ -256,6 +262,7 @@ class LakeWriter:
             spec.name,
             lambda rows: self._in_thread(lambda: store(spec, rows)),
             flush_rows=self._flush_rows,
+            due_rows=self._due_rows,
             flush_seconds=self._flush_seconds,
             clock=self._clock,
             sleep=self._sleep,

@@ -53,6 +53,20 @@ def _start(*writes: Awaitable[None]) -> list[asyncio.Future[None]]:
     return [asyncio.ensure_future(write) for write in writes]
 
 
+async def test_a_flush_begins_with_the_rows_that_are_due_and_takes_all_that_gathered_before_it() -> None:
+    """Callers that can give no more do not wait for more; while a flush runs, what gathers goes together."""
+    sink = Sink()
+    committer = GroupCommitter(sink.flush, max_rows=6, max_delay_s=HOURS, due_rows=2)
+    sink.gate.clear()
+    first = _start(committer.write([1, 2]))
+    await sink.started.wait()
+    rest = _start(*(committer.write([number]) for number in range(3, 8)))
+    await _until(lambda: committer.queued == 5)
+    sink.gate.set()
+    await asyncio.gather(*first, *rest)
+    assert sink.flushed == [[1, 2], [3, 4, 5, 6, 7]]
+
+
 async def test_calls_of_one_moment_share_a_flush_in_call_order() -> None:
     """A full group is flushed at once; items keep the order of the calls."""
     sink = Sink()
