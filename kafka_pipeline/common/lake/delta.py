@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -117,20 +117,19 @@ class DeltaStore:
             self._rounds(spec, handle, lambda _: None)
 
     def merge(self, spec: TableSpec, rows: Iterable[Row]) -> Written:
-        """Merge rows into their table by its mode and its columns' rules, in one commit. Equal keys are combined first.
+        """Merge rows into their table by its mode and its columns' rules. Equal keys are combined first.
 
-        Nothing to write is no commit. Rerunning with the same rows changes nothing more.
+        It is one commit, two where some rows are much older than the others (`merge.apart`), none if there is nothing
+        to write. Rerunning with the same rows changes nothing more.
         """
         combined = plan.combine(spec, rows)
         if not combined:
             return Written()
         data = plan.to_arrow(spec, combined)
-        condition = plan.predicate(spec, combined)
-
-        def attempt(table: DeltaTable) -> Written:
-            return self._merge(spec, table, data, condition, None)
-
-        return self._write(spec, attempt)
+        old = self._apart(spec, combined)
+        parts = [(combined[:old], data.slice(0, old)), (combined[old:], data.slice(old))]
+        done = [self._merge_part(spec, some, table) for some, table in parts if some]
+        return Written(**{f.name: sum(getattr(each, f.name) for each in done) for f in fields(Written)})
 
     def append_once(self, spec: TableSpec, rows: Iterable[Positioned]) -> Written:
         """Append rows whose key the table does not hold, and record their offsets, in one commit (I2).
@@ -201,6 +200,25 @@ class DeltaStore:
             except (DeltaError, OSError, ValueError, pa.ArrowException) as error:
                 handle.table = None
                 raise self._failure(error, f"reading {spec.name}") from None
+
+    def _merge_part(self, spec: TableSpec, rows: Sequence[Row], data: pa.Table) -> Written:
+        condition = plan.predicate(spec, rows)
+
+        def attempt(table: DeltaTable) -> Written:
+            return self._merge(spec, table, data, condition, None)
+
+        return self._write(spec, attempt)
+
+    def _apart(self, spec: TableSpec, rows: Sequence[Row]) -> int:
+        """Return how many rows are merged by themselves, before the others. Looks at the log only if some are old."""
+        key = spec.keys[0]
+        ranges = plan.key_ranges(row[key] for row in rows)
+        if len(ranges) == 1 or spec.mode is not Mode.UPSERT:
+            return 0
+        handle = self._handle(spec, "write")
+        with handle.lock:
+            files = self._rounds(spec, handle, lambda table: _ranges_of(table, key))
+        return 0 if files is None else plan.apart(rows, ranges, files, key)
 
     def _handle(self, spec: TableSpec, use: str) -> _Handle:
         return self._handles.setdefault((spec.name, use), _Handle())
@@ -344,6 +362,15 @@ class DeltaStore:
                 if any(key[:depth] in wanted for depth in depths):
                     found.append({name: row.get(name) for name in asked})
         return found
+
+
+def _ranges_of(table: DeltaTable, key: str) -> list[plan.KeyRange] | None:
+    """Return the range of keys of each file; None if that of one is not known."""
+    files = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    bounds = [(file.get(f"min.{key}"), file.get(f"max.{key}")) for file in files]
+    if any(low is None or high is None for low, high in bounds):
+        return None
+    return [plan.KeyRange(low, high) for low, high in bounds]
 
 
 def _or(value: int | None, otherwise: int) -> int:

@@ -54,10 +54,10 @@ _PYTHON_TYPES = {STRING: str, INT: int, DATE: date, TIMESTAMP: datetime}
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """A closed range of one key column's values."""
+    """A closed range of one key column's values: text, whole numbers or dates."""
 
-    low: str | int | date
-    high: str | int | date
+    low: Value
+    high: Value
 
 
 def combine(spec: TableSpec, rows: Iterable[Row]) -> list[dict[str, Value]]:
@@ -193,6 +193,27 @@ def key_ranges(values: Iterable[str | int | date], max_ranges: int = MAX_RANGES)
     starts = [0, *(cut + 1 for cut in cuts)]
     ends = [*cuts, len(ordered) - 1]
     return [KeyRange(ordered[start], ordered[end]) for start, end in zip(starts, ends, strict=True)]
+
+
+def apart(rows: Sequence[Row], ranges: Sequence[KeyRange], files: Collection[KeyRange], key: str) -> int:
+    """Return how many of the rows, which are in key order, are old and best merged by themselves.
+
+    A MERGE mixes the rows of all files that it touches. Merged together with old rows, the end of the table, where the
+    next merges go, would be mixed with half of it. Recent is the half with the greater keys, and what is in its files.
+    None if a file may hold rows of both: two merges would write it twice.
+    """
+    middle = rows[len(rows) // 2][key]
+    recent = [each for each in ranges if each.high >= middle]
+    begin = min([recent[0].low, *(file.low for file in files if _overlaps(file, recent))])
+    old = [each for each in ranges if each.high < begin]
+    recent = [each for each in ranges if each.high >= begin]
+    if any(_overlaps(file, old) and _overlaps(file, recent) for file in files):
+        return 0
+    return next(place for place, row in enumerate(rows) if row[key] >= recent[0].low)
+
+
+def _overlaps(file: KeyRange, ranges: Iterable[KeyRange]) -> bool:
+    return any(file.low <= each.high and each.low <= file.high for each in ranges)
 
 
 def _places(ordered: Sequence[Value]) -> list[int]:

@@ -127,6 +127,22 @@ def test_many_old_keys_among_new_ones_are_looked_for_in_their_own_files(tmp_path
     assert (written.updated, written.inserted) == (25, 475)
 
 
+def test_old_rows_among_recent_ones_do_not_mix_the_last_file(tmp_path: Path, things: TableSpec) -> None:
+    """It is what the next merges of recent rows write anew; it goes on holding recent rows alone."""
+    store, location = DeltaStore(LakeLocation.parse(tmp_path)), LakeLocation.parse(tmp_path)
+    store.ensure(things)
+    hours = [_time_ordered(1_772_000_000_000 + hour * 3_600_000, 50) for hour in range(10)]
+    for ids in hours:
+        data = pa.Table.from_pylist(_rows(ids), schema=things.schema)
+        write_deltalake(location.table_uri(things.name), data, mode="append")
+    new = _time_ordered(1_772_000_000_000 + 10 * 3_600_000, 20)
+    written = store.merge(things, _rows([hours[1][3], hours[4][9], *hours[9], *new]))
+    assert (written.rows, written.updated, written.inserted) == (72, 52, 20)
+    files = pa.table(_opened(location, things).get_add_actions(flatten=True)).to_pylist()
+    assert not [f for f in files if f["min.thing_id"] < hours[9][0] <= f["max.thing_id"]]
+    assert len(store.existing(things, [key for ids in (*hours, new) for key in ids])) == 520
+
+
 TEXTS = st.one_of(st.text(max_size=8), st.text("'\\\"%_;- \u0000\u00e9\U0010ffff", min_size=1, max_size=90))
 
 

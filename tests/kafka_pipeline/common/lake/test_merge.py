@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.lake.merge import (
     MAX_RANGES,
+    KeyRange,
+    apart,
     combine,
     key_of,
     key_ranges,
@@ -71,6 +74,28 @@ def test_fifty_old_keys_among_new_ones_are_looked_for_one_by_one() -> None:
     old = [str(20_000_000 + 150_000 * i + i * i % 7_919) for i in range(50)]
     new = [str(29_900_000 + 2 * i) for i in range(950)]
     assert [(r.low, r.high) for r in key_ranges([*old, *new])] == [*((key, key) for key in old), (new[0], new[-1])]
+
+
+@pytest.mark.parametrize(
+    ("old", "files", "count"),
+    [
+        ([5, 40], [(0, 49), (50, 89), (90, 99)], 2),
+        ([5, 40], [(0, 49), (50, 89)], 2),
+        ([5, 40], [(0, 29), (30, 99)], 1),
+        ([5, 40], [(0, 49), (30, 99)], 0),
+        ([5, 40], [(0, 99)], 0),
+        ([], [(0, 99)], 0),
+        (range(0, 50, 10), [(0, 49), (50, 99)], 0),
+    ],
+    ids=["old files", "rows are new", "one in the last file", "overlap", "one file", "nothing old", "most are old"],
+)
+def test_a_few_old_rows_are_merged_apart_where_no_file_is_written_twice(
+    old: Sequence[int], files: list[tuple[int, int]], count: int
+) -> None:
+    """The end of the table, where the next merges go, is not mixed with old files."""
+    rows = [{"k": key} for key in [*old, *range(96, 100)]]
+    ranges = [*(KeyRange(key, key) for key in old), KeyRange(96, 99)]
+    assert apart(rows, ranges, [KeyRange(low, high) for low, high in files], "k") == count
 
 
 def test_even_keys_are_one_range() -> None:
