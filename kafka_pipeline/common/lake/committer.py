@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
@@ -12,6 +13,22 @@ from typing import Generic, TypeVar
 from kafka_pipeline.common.failures import Category, PipelineError
 
 T = TypeVar("T")
+
+GATHER_SHARE = 0.05
+"""Of the longest wait: how long the first item after a pause waits for those that come with it, at least."""
+
+
+def flush_due_at(arrived: float, *, began_at: float, max_delay_s: float) -> float:
+    """Return when a flush is due for an item that arrived then; the last flush began at `began_at`.
+
+    Once an interval after the last one, so that a steady stream makes one flush an interval; but if that is over, at
+    once, or nearly: what comes together should be flushed together. Never later than the longest wait.
+
+    >>> flush_due_at(100.0, began_at=99.75, max_delay_s=1.0), flush_due_at(100.0, began_at=90.0, max_delay_s=1.0)
+    (100.75, 100.05)
+    """
+    next_turn = max(arrived + GATHER_SHARE * max_delay_s, began_at + max_delay_s)
+    return min(arrived + max_delay_s, next_turn)
 
 
 class ClosedError(RuntimeError):
@@ -32,6 +49,8 @@ class GroupCommitter(Generic[T]):
     """Gathers items of concurrent callers and flushes them together: `write` returns when its items are durable.
 
     - A flush begins when `max_rows` items wait, or the oldest has waited `max_delay_s`, or at once on `drain`/`close`.
+      It begins sooner where the last one is `max_delay_s` ago (see `flush_due_at`): of waiting there is only as much
+      as keeps flushes that far apart. Several stages in a row, each fed by the flushes of the one before, so wait once.
       One flush runs at a time; what arrives meanwhile gathers for the next, so a slow lake makes larger flushes.
     - Items keep the order of the calls. A caller's share is never split; a share larger than `max_rows` goes alone.
     - An error reaches exactly the callers whose items were in the flush. If it was permanent or unforeseen and several
@@ -66,6 +85,7 @@ class GroupCommitter(Generic[T]):
         self._due = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._runner: asyncio.Task[None] | None = None
+        self._began_at = -math.inf  # loop time of the last flush
         self._drains = 0
         self._closed = False
 
@@ -123,7 +143,7 @@ class GroupCommitter(Generic[T]):
         if not self._shares:
             return
         loop = asyncio.get_running_loop()
-        due_at = self._shares[0].arrived + self._max_delay_s
+        due_at = flush_due_at(self._shares[0].arrived, began_at=self._began_at, max_delay_s=self._max_delay_s)
         if self._drains or self._closed or self._queued >= self._due_rows or loop.time() >= due_at:
             self._due.set()
         elif self._timer is None:
@@ -137,6 +157,7 @@ class GroupCommitter(Generic[T]):
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
+            self._began_at = asyncio.get_running_loop().time()
             self._take()
             try:
                 await self._settle(self._in_flight)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kafka_pipeline.common.failures import Category, PipelineError
-from kafka_pipeline.common.lake.committer import ClosedError, GroupCommitter
+from kafka_pipeline.common.lake.committer import GATHER_SHARE, ClosedError, GroupCommitter, flush_due_at
 
 HOURS = 3_600.0
 """A delay that no test waits for: whatever is flushed was flushed for another reason."""
@@ -82,6 +82,38 @@ async def test_a_small_group_is_flushed_when_the_oldest_has_waited_long_enough()
     await committer.write([1])
     await committer.write([2])
     assert sink.flushed == [[1], [2]]
+
+
+MOMENTS = st.floats(min_value=0, max_value=1e6)
+DELAYS = st.floats(min_value=0, max_value=3_600)
+
+
+@given(arrived=MOMENTS, since_s=DELAYS, max_delay_s=DELAYS)
+def test_nobody_waits_longer_than_allowed_and_flushes_keep_their_distance(
+    arrived: float, since_s: float, max_delay_s: float
+) -> None:
+    """A flush begins an interval after the last one, at once if that is over, and never after the longest wait."""
+    began_at = arrived - since_s
+    due_at = flush_due_at(arrived, began_at=began_at, max_delay_s=max_delay_s)
+    assert arrived <= due_at <= arrived + max_delay_s
+    assert due_at == pytest.approx(
+        arrived + max_delay_s * min(1, max(GATHER_SHARE, 1 - since_s / max_delay_s if max_delay_s else 0)),
+        abs=1e-6,
+    )
+
+
+async def test_the_first_item_after_a_pause_is_not_kept_for_the_whole_interval() -> None:
+    """An interval that nobody used is over: the wait is for company alone, a small share of it."""
+    sink = Sink()
+    committer = GroupCommitter(sink.flush, max_rows=100, max_delay_s=0.1 / GATHER_SHARE)
+    write, more = _start(committer.write([1]), committer.write([2]))
+    await write
+    assert more.done()
+    (late,) = _start(committer.write([3]))
+    await _until(lambda: committer.queued == 1)
+    assert sink.flushed == [[1, 2]]
+    await committer.drain()
+    await late
 
 
 async def test_a_write_returns_only_when_its_items_are_durable() -> None:
