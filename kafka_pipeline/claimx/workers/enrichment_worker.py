@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -18,9 +18,10 @@ from kafka_pipeline.claimx.handlers.base import EventHandler, Failed, HandlerCon
 from kafka_pipeline.claimx.schemas.events import EventType
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask, ClaimXEnrichmentTask
 from kafka_pipeline.claimx.topics import Group, Topics
-from kafka_pipeline.claimx.writers.entities import EntityTableWriter
+from kafka_pipeline.claimx.writers.entities import EntityTableWriter, StoredMedia
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.lake.lookup import GroupedLookup
 from kafka_pipeline.common.messaging import Message, Record
 from kafka_pipeline.common.recent import Recent
 from kafka_pipeline.common.runtime.batching import Ordering
@@ -70,6 +71,8 @@ class ClaimXEnrichmentWorker:
         self._handlers = build_handlers(context)
         self._known_projects = Recent[str](max_items=_KNOWN_PROJECTS, max_age_s=_KNOWN_PROJECTS_S, clock=clock)
         self._queued = Recent[File](max_items=_QUEUED_FILES, max_age_s=_QUEUED_FILES_S, clock=clock)
+        self._stored = GroupedLookup(self._read_stored)
+        self._owners = GroupedLookup(self._read_owners)
 
     async def process(self, records: Sequence[Record]) -> Sequence[Outcome]:
         """Return Done with the download tasks that follow from each event, or why there are none."""
@@ -161,9 +164,7 @@ class ClaimXEnrichmentWorker:
         found = {_file(task): task.project_id for result in results for task in result.downloads}
         fresh = {file: project_id for file, project_id in found.items() if file not in self._queued}
         media_ids = {media_id for media_id, _ in fresh}
-        stored, belongs_to = await asyncio.gather(
-            self._writer.stored_media(media_ids), self._writer.media_projects(media_ids)
-        )
+        stored, belongs_to = await asyncio.gather(self._stored.get_all(media_ids), self._owners.get_all(media_ids))
         own = {file for file, project_id in fresh.items() if belongs_to.get(file[0], project_id) == project_id}
         wanted = {
             (media_id, blob_path)
@@ -177,6 +178,12 @@ class ClaimXEnrichmentWorker:
         monitoring.DOWNLOADS_QUEUED.labels(decision="already_stored").inc(len(own) - len(wanted))
         monitoring.DOWNLOADS_QUEUED.labels(decision="queued").inc(len(wanted))
         return wanted
+
+    async def _read_stored(self, media_ids: Collection[str]) -> Mapping[str, StoredMedia]:
+        return await self._writer.stored_media(media_ids)
+
+    async def _read_owners(self, media_ids: Collection[str]) -> Mapping[str, str]:
+        return await self._writer.media_projects(media_ids)
 
     def _outcome(self, result: HandlerResult, files: set[File]) -> Outcome:
         """Return the event's outcome. Each file is queued once per batch: taking it removes it from `files`."""

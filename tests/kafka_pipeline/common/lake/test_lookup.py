@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 import pytest
 
-from kafka_pipeline.common.lake.lookup import GroupedLookup
+from kafka_pipeline.common.lake.lookup import LONGEST_REST_S, GroupedLookup
 
 
 class Store:
@@ -90,3 +90,25 @@ async def test_an_asker_that_goes_away_disturbs_nobody() -> None:
     assert await stayer == "2"
     with pytest.raises(asyncio.CancelledError):
         await leaver
+
+
+async def test_what_is_asked_in_the_rest_after_a_read_shares_the_next_one() -> None:
+    """Reads never follow each other without a pause: one core would do nothing else."""
+    store = Store()
+    lookup = GroupedLookup(store.fetch)
+    store.may_answer.clear()
+    asyncio.get_running_loop().call_later(LONGEST_REST_S, store.may_answer.set)  # as long as that the rest will be
+    assert await lookup.get(0) == "0"
+    askers = []
+    for key in (2, 4, 6):
+        askers.append(asyncio.create_task(lookup.get(key)))
+        await asyncio.sleep(0)
+    assert await asyncio.gather(*askers) == ["2", "4", "6"]
+    assert store.reads == [[0], [2, 4, 6]]
+
+
+async def test_many_keys_at_once_are_answered_with_those_that_are_there() -> None:
+    """Absent keys are left out."""
+    lookup = GroupedLookup(Store().fetch)
+    assert await lookup.get_all([0, 1, 2]) == {0: "0", 2: "2"}
+    assert await lookup.get_all([]) == {}
