@@ -102,18 +102,15 @@ class ObjectStore:
     async def put_file(self, path: str, local_path: Path) -> int:
         """Upload a file, replacing what is there, and return its size in bytes.
 
-        A file of one part goes in one request. That request tells its length: the answer to it is the answer for all
-        of the bytes. A larger one streams, at most CONCURRENT_PARTS of CHUNK_BYTES in memory, and is asked for its size
-        afterwards; if that differs from the file's, or the file is gone, PipelineError (transient) is raised.
+        A file of one part goes in one request; a larger one streams, at most CONCURRENT_PARTS of CHUNK_BYTES in memory.
+        The size is asked for afterwards; if it differs from the file's, or the file is gone, PipelineError (transient)
+        is raised.
         """
         try:
             size, content = await asyncio.to_thread(_size_and_content, local_path)
         except OSError as error:
             raise PipelineError(f"the file to upload cannot be read: {error.strerror}", Category.TRANSIENT) from None
-        if content is not None:
-            await self._put(path, content)
-            return size
-        await self._put(path, local_path)
+        await self._put(path, local_path if content is None else content)
         stored = await self.head(path)
         if stored != size:
             raise PipelineError(f"an upload of {size} bytes arrived as {stored}", Category.TRANSIENT)

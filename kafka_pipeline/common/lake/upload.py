@@ -3,8 +3,7 @@
     open ──write, hash──▶ parts, a few in flight ──finish──▶ complete ─▶ rename (local) ─▶ size checked
                                   └──discard──▶ aborted: nothing is visible, nor was
 
-A file of less than a part is gathered, and goes in one request. That request tells its length, so the answer to it
-is the answer for all of the bytes: only a file that was put together of parts is asked for its size.
+A file of less than a part is gathered, and goes in one request.
 
 A local file grows under a name of its own in `.incoming/`. On Azure the parts are blocks that nobody sees until the
 last call names them; blocks that no call names are dropped by the service within a week.
@@ -98,13 +97,10 @@ class Upload:
             raise ValueError("the upload is not open")
         self._left_in_place = self._place != self._target
         try:
-            in_parts = self._writer is not None
             await self._put_rest()
             if self._left_in_place:
                 await obstore.rename_async(self._store, self._place, self._target, overwrite=True)
                 self._left_in_place = False
-            if not in_parts:
-                return
             stored = int((await obstore.head_async(self._store, self._target))["size"])
         except (BaseError, OSError, ValueError) as error:
             raise storage_failure(error, "writing a file of the lake") from None
