@@ -40,6 +40,10 @@ TRIES = 5
 CONFLICT_PAUSE_SECONDS = 0.05
 """Mean pause before the second round; it doubles with each. Too short, and the same writers collide again."""
 
+LARGE_BYTES = 64 * 2**20
+"""Old rows among recent ones are merged apart in a table of this size or more: to mix all of a smaller one costs less
+than a second commit."""
+
 
 class Positioned(NamedTuple):
     """A row for `append_once`, with the place in Kafka it came from.
@@ -214,7 +218,7 @@ class DeltaStore:
         key = spec.keys[0]
         ranges = plan.key_ranges(row[key] for row in rows)
         if len(ranges) == 1 or spec.mode is not Mode.UPSERT:
-            return 0
+            return 0  # nothing is old, or nothing that is stored is written anew
         handle = self._handle(spec, "write")
         with handle.lock:
             files = self._rounds(spec, handle, lambda table: _ranges_of(table, key))
@@ -365,8 +369,10 @@ class DeltaStore:
 
 
 def _ranges_of(table: DeltaTable, key: str) -> list[plan.KeyRange] | None:
-    """Return the range of keys of each file; None if that of one is not known."""
+    """Return the range of keys of each file; None if that of one is not known, or the table is small."""
     files = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    if sum(file["size_bytes"] for file in files) < LARGE_BYTES:
+        return None
     bounds = [(file.get(f"min.{key}"), file.get(f"max.{key}")) for file in files]
     if any(low is None or high is None for low, high in bounds):
         return None

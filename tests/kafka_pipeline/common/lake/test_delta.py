@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kafka_pipeline.common.failures import Category, PipelineError
+from kafka_pipeline.common.lake import delta
 from kafka_pipeline.common.lake.delta import DeltaStore, Written
 from kafka_pipeline.common.lake.faults import CONFLICT
 from kafka_pipeline.common.lake.location import LakeLocation
@@ -127,8 +128,15 @@ def test_many_old_keys_among_new_ones_are_looked_for_in_their_own_files(tmp_path
     assert (written.updated, written.inserted) == (25, 475)
 
 
-def test_old_rows_among_recent_ones_do_not_mix_the_last_file(tmp_path: Path, things: TableSpec) -> None:
-    """It is what the next merges of recent rows write anew; it goes on holding recent rows alone."""
+@pytest.mark.parametrize("large_bytes", [0, 2**40], ids=["large", "small"])
+def test_old_rows_among_recent_ones_do_not_mix_the_last_file(
+    tmp_path: Path, things: TableSpec, monkeypatch: pytest.MonkeyPatch, large_bytes: int
+) -> None:
+    """It is what the next merges of recent rows write anew; in a large table it goes on holding recent rows alone.
+
+    A small table is mixed: that costs less than a second commit.
+    """
+    monkeypatch.setattr(delta, "LARGE_BYTES", large_bytes)
     store, location = DeltaStore(LakeLocation.parse(tmp_path)), LakeLocation.parse(tmp_path)
     store.ensure(things)
     hours = [_time_ordered(1_772_000_000_000 + hour * 3_600_000, 50) for hour in range(10)]
@@ -136,10 +144,13 @@ def test_old_rows_among_recent_ones_do_not_mix_the_last_file(tmp_path: Path, thi
         data = pa.Table.from_pylist(_rows(ids), schema=things.schema)
         write_deltalake(location.table_uri(things.name), data, mode="append")
     new = _time_ordered(1_772_000_000_000 + 10 * 3_600_000, 20)
+    version = _opened(location, things).version()
     written = store.merge(things, _rows([hours[1][3], hours[4][9], *hours[9], *new]))
     assert (written.rows, written.updated, written.inserted) == (72, 52, 20)
     files = pa.table(_opened(location, things).get_add_actions(flatten=True)).to_pylist()
-    assert not [f for f in files if f["min.thing_id"] < hours[9][0] <= f["max.thing_id"]]
+    mixed = [file for file in files if file["min.thing_id"] < hours[9][0] <= file["max.thing_id"]]
+    assert len(mixed) == (1 if large_bytes else 0)
+    assert _opened(location, things).version() == version + (1 if large_bytes else 2)
     assert len(store.existing(things, [key for ids in (*hours, new) for key in ids])) == 520
 
 
