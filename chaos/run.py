@@ -114,7 +114,9 @@ class _Storm:
         group = self.site.topics.group(readers(self.site.topics)[topic])
         await self.crew.kill(victim)
         self.blows[Blow.KILL] += 1
-        seconds = await resumed_after(self.site.admin, group, topic, limit_s=_TIMED_LIMIT_S, clock=self.clock)
+        seconds = await resumed_after(
+            self.site.admin, group, topic, session_s=SESSION_S, limit_s=_TIMED_LIMIT_S, clock=self.clock
+        )
         self.tell(f"  kill -9 of {victim}: work resumed on the other after {seconds:.1f} s")
         self.crew.start(victim)
         return seconds
