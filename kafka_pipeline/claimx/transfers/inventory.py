@@ -8,6 +8,7 @@ from kafka_pipeline.claimx.schemas.inventory import AttachmentRow, AttachmentSta
 from kafka_pipeline.claimx.schemas.results import ClaimXUploadResult, ResultStatus
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask
 from kafka_pipeline.claimx.transfers.transfer import Arrived
+from kafka_pipeline.claimx.writers.entities import StoredMedia
 from kafka_pipeline.common.messaging import Message
 
 
@@ -28,6 +29,18 @@ def stored_row(task: ClaimXDownloadTask, arrived: Arrived) -> AttachmentRow:
         status=AttachmentStatus.UPLOADED,
         downloaded_at=arrived.at,
         source_event_id=task.source_event_id or None,
+    )
+
+
+def arrived_before(stored: StoredMedia) -> Arrived | None:
+    """Return the file as its row tells of it; None where the row does not tell enough, and is none of `stored_row`."""
+    if stored.bytes_downloaded is None or stored.content_sha256 is None or stored.downloaded_at is None:
+        return None
+    return Arrived(
+        size_bytes=stored.bytes_downloaded,
+        sha256=stored.content_sha256,
+        content_type=stored.content_type,
+        at=stored.downloaded_at,
     )
 
 

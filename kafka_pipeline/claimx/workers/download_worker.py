@@ -16,6 +16,7 @@ from kafka_pipeline.claimx.retry.link_refresher import LinkRefresher
 from kafka_pipeline.claimx.retry.link_rules import LinkStep, after_failure, before_request
 from kafka_pipeline.claimx.schemas.tasks import ClaimXDownloadTask
 from kafka_pipeline.claimx.topics import Group, Topics
+from kafka_pipeline.claimx.transfers.inventory import arrived_before, completed
 from kafka_pipeline.claimx.transfers.patience import FilePatience, LakePatience
 from kafka_pipeline.claimx.transfers.transfer import Transfer
 from kafka_pipeline.claimx.writers.entities import EntityTableWriter, StoredMedia
@@ -51,9 +52,10 @@ class LinkExpiredAgainError(PipelineError):
 class ClaimXDownloadWorker:
     """Brings each file on its way, and mends its link where that is what stands in the way.
 
-    What the inventory already has under the same path is not fetched again [HND-5]. An attempt may take several
-    requests: a fresh link is tried at once, and counts as no attempt [LNK-5]. While the API or a host is known to be
-    down, the files that need it wait alone; all others go on.
+    What the inventory already has under the same path is not fetched again [HND-5]; if no result has come of it yet,
+    its result is told, once more at worst. An attempt may take several requests: a fresh link is tried at once, and
+    counts as no attempt [LNK-5]. While the API or a host is known to be down, the files that need it wait alone; all
+    others go on.
     """
 
     name = "claimx-downloader"
@@ -73,6 +75,7 @@ class ClaimXDownloadWorker:
     ) -> None:
         self.group = topics.group(Group.DOWNLOADER)
         self.topics = (topics.downloads_pending,)
+        self._results_topic = topics.downloads_results
         self._transfer = transfer
         self._links = links
         self._writer = writer
@@ -97,7 +100,11 @@ class ClaimXDownloadWorker:
         except PipelineError as error:
             return failure_outcome(error)
         if stored is not None and stored.holds(task.blob_path):
-            return Skip(reason="already_stored")
+            if stored.is_told:
+                return Skip(reason="already_stored")
+            if (arrived := arrived_before(stored)) is not None:
+                # Whoever stored it in direct mode may have died before its result was sent: nobody else would tell it.
+                return Done(messages=(completed(task, arrived, topic=self._results_topic, now=self._clock.now()),))
         attempt = _Attempt(
             task,
             transfer=self._transfer,

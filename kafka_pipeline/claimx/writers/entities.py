@@ -53,6 +53,13 @@ class StoredMedia(NamedTuple):
     blob_path: str | None
     content_sha256: str | None
     downloaded_at: datetime | None = None
+    bytes_downloaded: int | None = None
+    content_type: str | None = None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the result of the transfer has come: until then its message may never have been sent."""
+        return self.status == AttachmentStatus.COMPLETED.value
 
     def holds(self, blob_path: str, content_sha256: str | None = None) -> bool:
         """Tell whether the lake has the file at that path, and with that hash where one is given [HND-5]."""

@@ -187,26 +187,55 @@ async def test_a_file_is_in_the_cache_before_its_upload_is_asked_for(
     assert cached.download_task() == task
 
 
+def stored_row(status: AttachmentStatus) -> AttachmentRow:
+    """Return the row of the file in the inventory."""
+    return AttachmentRow(
+        media_id="71",
+        project_id="1",
+        blob_path="claimx/1/71/leak.jpg",
+        status=status,
+        downloaded_at=NOW,
+        bytes_downloaded=len(BODY),
+        content_sha256=SHA,
+        content_type="image/jpeg",
+    )
+
+
 async def test_a_file_that_is_stored_is_not_fetched(
     downloader: ClaimXDownloadWorker, storage: Storage, entities: EntityTableWriter, record: New
 ) -> None:
     """[HND-5] The downloader looks again: many tasks of one file may have been queued. A new path is a new file."""
-    await entities.write_attachments(
-        [
-            AttachmentRow(
-                media_id="71",
-                project_id="1",
-                blob_path="claimx/1/71/leak.jpg",
-                status=AttachmentStatus.UPLOADED,
-                downloaded_at=NOW,
-            )
-        ]
-    )
+    await entities.write_attachments([stored_row(AttachmentStatus.COMPLETED)])
     assert await downloader.process([record(download_task(storage).to_bytes())]) == [Skip(reason="already_stored")]
     assert storage.requests == 0
     renamed = download_task(storage, blob_path="claimx/1/71/renamed.jpg")
     [outcome] = await downloader.process([record(renamed.to_bytes())])
     assert isinstance(outcome, Done)
+
+
+async def test_a_stored_file_whose_result_was_never_sent_has_it_told(
+    downloader: ClaimXDownloadWorker, storage: Storage, entities: EntityTableWriter, topics: Topics, record: New
+) -> None:
+    """In direct mode a kill may come between the row and the result: whoever gets the task next tells it (I1)."""
+    await entities.write_attachments([stored_row(AttachmentStatus.UPLOADED)])
+    [outcome] = await downloader.process([record(download_task(storage).to_bytes())])
+    assert isinstance(outcome, Done)
+    [message] = outcome.messages
+    result = ClaimXUploadResult.from_bytes(message.value)
+    assert (message.topic, message.key, result.status) == (topics.downloads_results, b"71", ResultStatus.COMPLETED)
+    assert (result.content_sha256, result.bytes_uploaded, result.downloaded_at) == (SHA, len(BODY), NOW)
+    assert storage.requests == 0
+
+
+async def test_a_stored_file_of_which_the_inventory_tells_too_little_is_fetched(
+    downloader: ClaimXDownloadWorker, storage: Storage, entities: EntityTableWriter, record: New
+) -> None:
+    """Its row is none that this pipeline writes: size and hash are found out anew."""
+    row = stored_row(AttachmentStatus.UPLOADED).model_copy(update={"content_sha256": None})
+    await entities.write_attachments([row])
+    [outcome] = await downloader.process([record(download_task(storage).to_bytes())])
+    assert isinstance(outcome, Done)
+    assert storage.requests == 1
 
 
 async def test_an_expired_link_is_not_tried(

@@ -383,12 +383,12 @@ class TestQuestions:
         assert await writer.existing_projects([]) == set()
 
     async def test_stored_files_are_found(self, writer: EntityTableWriter) -> None:
-        """Status, path, hash and time of the download, by media id [HND-5]."""
+        """Status, path, hash, time, size and type of the download, by media id [HND-5]."""
         assert await writer.stored_media(["7"]) == {}
-        done = success(0, "completed")
+        done = success(0, "completed", bytes_downloaded=9, content_type="video/mp4")
         await writer.write_attachments([done, failure(media_id="8")])
         assert await writer.stored_media({"7", "8", "9"}) == {
-            "7": StoredMedia("completed", "claimx/1/7/a.mp4", "ab", done.downloaded_at),
+            "7": StoredMedia("completed", "claimx/1/7/a.mp4", "ab", done.downloaded_at, 9, "video/mp4"),
             "8": StoredMedia("failed", "claimx/1/7/b.mp4", None, None),
         }
 
