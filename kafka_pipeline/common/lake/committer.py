@@ -56,6 +56,7 @@ class GroupCommitter(Generic[T]):
     - An error reaches exactly the callers whose items were in the flush. If it was permanent or unforeseen and several
       callers took part, their shares are flushed one by one, so that a bad share fails nobody else.
     - A caller that is cancelled leaves its items in the flush and the others undisturbed.
+    - After a flush its owner may ask for `rest`: but for `drain` and `close`, the next one does not begin before.
     - `due_rows` items begin a flush as well, where callers cannot give more before; it still takes up to `max_rows`, so
       a slow lake makes larger flushes.
     - At most `max_queued` items wait (I9), then `write` waits; a larger single share is let in when nothing else waits.
@@ -86,6 +87,7 @@ class GroupCommitter(Generic[T]):
         self._timer: asyncio.TimerHandle | None = None
         self._runner: asyncio.Task[None] | None = None
         self._began_at = -math.inf  # loop time of the last flush
+        self._rests_until = -math.inf
         self._drains = 0
         self._closed = False
 
@@ -93,6 +95,10 @@ class GroupCommitter(Generic[T]):
     def queued(self) -> int:
         """Items that wait for a flush, those of the running one not counted."""
         return self._queued
+
+    def rest(self, seconds: float) -> None:
+        """Begin no flush for so long from now, however many items wait."""
+        self._rests_until = asyncio.get_running_loop().time() + seconds
 
     async def write(self, items: Sequence[T]) -> None:
         """Return when the items are durable. Raises what the flush raised, or ClosedError."""
@@ -143,20 +149,29 @@ class GroupCommitter(Generic[T]):
         if not self._shares:
             return
         loop = asyncio.get_running_loop()
-        due_at = flush_due_at(self._shares[0].arrived, began_at=self._began_at, max_delay_s=self._max_delay_s)
-        if self._drains or self._closed or self._queued >= self._due_rows or loop.time() >= due_at:
+        now, due_at = loop.time(), -math.inf
+        if self._queued < self._due_rows:
+            due_at = flush_due_at(self._shares[0].arrived, began_at=self._began_at, max_delay_s=self._max_delay_s)
+        due_at = max(due_at, self._rests_until)
+        if self._drains or self._closed or now >= due_at:
             self._due.set()
-        elif self._timer is None:
+        elif self._timer is None or self._timer.when() > due_at:
+            self._unset_timer()
             self._timer = loop.call_at(due_at, self._due.set)
+
+    def _unset_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def _run(self) -> None:
         while self._shares:
+            # Anew: what was due during the last flush may have to rest now.
+            self._due.clear()
+            self._unset_timer()
             self._arm()
             await self._due.wait()
-            self._due.clear()
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            self._unset_timer()
             self._began_at = asyncio.get_running_loop().time()
             self._take()
             try:

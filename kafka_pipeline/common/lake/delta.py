@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
@@ -38,7 +38,16 @@ TRIES = 5
 """Rounds of one merge against other writers before the conflict is reported [7.4]."""
 
 CONFLICT_PAUSE_SECONDS = 0.05
-"""Mean pause before the second round; it doubles with each. Too short, and the same writers collide again."""
+"""Mean pause before the second round. Too short, and the same writers collide again."""
+
+LONGEST_CONFLICT_PAUSE_SECONDS = 0.2
+"""Up to here it doubles with each round. Longer, and whoever lost has fewer tries than those who won."""
+
+
+def conflict_pause_s(round_: int, jitter: float) -> float:
+    """Return the pause after that round, counted from 0, was lost: nothing to twice the mean, by the jitter (0..1)."""
+    return min(LONGEST_CONFLICT_PAUSE_SECONDS, CONFLICT_PAUSE_SECONDS * 2.0**round_) * 2 * jitter
+
 
 LARGE_BYTES = 64 * 2**20
 """Old rows among recent ones are merged apart in a table of this size or more: to mix all of a smaller one costs less
@@ -76,7 +85,11 @@ class Written:
     known: int = 0
     files_scanned: int = 0
     files_skipped: int = 0
-    tries: int = 1
+    commit_s: float = 0.0
+    """What the round took that nobody else was faster in."""
+    others: int = 0
+    """Commits of other writers since the last one of this store, which was `since_s` ago; 0 at the first."""
+    since_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -89,6 +102,8 @@ class _Handle:
     table: DeltaTable | None = None
     options: dict[str, str] = field(default_factory=dict, repr=False)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    last: tuple[int, float] | None = None
+    """Version and time of the last write through it."""
 
 
 class DeltaStore:
@@ -231,7 +246,7 @@ class DeltaStore:
         handle = self._handle(spec, "write")
         with handle.lock:
             started = time.perf_counter()
-            written = self._rounds(spec, handle, attempt)
+            written = self._rounds(spec, handle, lambda table: _watched(handle, table, attempt))
             seconds = time.perf_counter() - started
         metrics.MERGE_SECONDS.labels(spec.name).observe(seconds)
         metrics.ROWS_WRITTEN.labels(spec.name).inc(written.inserted + written.updated)
@@ -262,7 +277,8 @@ class DeltaStore:
                 handle.table = None  # whatever it was, the handle is not to be trusted
                 raise
             metrics.CONFLICTS.labels(spec.name).inc()
-            self._sleep(CONFLICT_PAUSE_SECONDS * 2**round_ * 2 * self._jitter())
+            _log.info("commit_race_lost", table=spec.name, round=round_ + 1)
+            self._sleep(conflict_pause_s(round_, self._jitter()))
         raise PipelineError(
             f"writing {spec.name} lost against other writers {self._tries} times", Category.TRANSIENT, reason=CONFLICT
         )
@@ -366,6 +382,16 @@ class DeltaStore:
                 if any(key[:depth] in wanted for depth in depths):
                     found.append({name: row.get(name) for name in asked})
         return found
+
+
+def _watched(handle: _Handle, table: DeltaTable, attempt: Callable[[DeltaTable], Written]) -> Written:
+    """Make an attempt; tell also how long it took, and what other writers did since the last one that succeeded."""
+    began, found = time.perf_counter(), table.version()
+    written = attempt(table)
+    ended = time.perf_counter()
+    version, at = handle.last or (found, began)
+    handle.last = (table.version(), ended)
+    return replace(written, commit_s=ended - began, others=max(0, found - version), since_s=ended - at)
 
 
 def _ranges_of(table: DeltaTable, key: str) -> list[plan.KeyRange] | None:

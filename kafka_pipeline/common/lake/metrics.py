@@ -29,7 +29,8 @@ CONFLICTS: Final = counter(
     "lake_conflicts_total",
     labels=("table",),
     meaning="Merges rerun because another writer was faster.",
-    remedy="Many: run fewer writers of this table, or raise delta_flush_seconds.",
+    remedy="Writers of one table leave each other room by themselves. Most writes rerun: run fewer of them, or raise "
+    "delta_flush_seconds.",
 )
 FILES_SKIPPED: Final = counter(
     "lake_files_skipped_total",

@@ -14,6 +14,7 @@ from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
 from kafka_pipeline.common.failures import Category, PipelineError
 from kafka_pipeline.common.lake import metrics
 from kafka_pipeline.common.lake.committer import GroupCommitter
+from kafka_pipeline.common.lake.courtesy import Courtesy
 from kafka_pipeline.common.lake.delta import DeltaStore, Positioned, Written
 from kafka_pipeline.common.lake.faults import CONFLICT
 from kafka_pipeline.common.lake.location import LakeLocation
@@ -33,6 +34,9 @@ LAKE_UNAVAILABLE = "lake_unavailable"
 FIRST_PAUSE_SECONDS = 0.5
 LAST_PAUSE_SECONDS = 30.0
 """Pauses between attempts on an unreachable lake double from the first to the last. Longer, and recovery is late."""
+
+LONGEST_COURTESY = 10.0
+"""Flush intervals that a writer leaves a crowded table to others at most."""
 
 UNFORESEEN_TRIES = 3
 """Attempts on an error that nobody foresaw, before its callers get it: it may be the rows, and others wait."""
@@ -57,9 +61,11 @@ def pause_seconds(failures: int, jitter: float) -> float:
 class TableWriter(Generic[T]):
     """One table's group commit, in threads, with patience.
 
-    `write` returns when its rows are durable. While the lake is away, or refuses our credential, or other writers keep
-    winning, a flush is repeated with doubling, jittered pauses for as long as it takes; `healthy` is then False, the
-    change is logged once, and callers wait. Raises PipelineError: permanent (these rows cannot go in) or unknown.
+    `write` returns when its rows are durable. While the lake is away, or refuses our credential, a flush is repeated
+    with doubling, jittered pauses for as long as it takes; `healthy` is then False, the change is logged once, and
+    callers wait. Where other writers keep winning it is repeated after short pauses, for the lake is there; and after a
+    commit the table is left to them for a while (`Courtesy`). Raises PipelineError: permanent (these rows cannot go
+    in) or unknown.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class TableWriter(Generic[T]):
         self._jitter = jitter
         self._failure: PipelineError | None = None
         self._started: float | None = None
+        self._courtesy = Courtesy(longest_s=LONGEST_COURTESY * flush_seconds)
         self._committer = GroupCommitter(self._flush, max_rows=flush_rows, max_delay_s=flush_seconds, due_rows=due_rows)
         metrics.UNAVAILABLE.labels(table).set(0)
 
@@ -116,9 +123,9 @@ class TableWriter(Generic[T]):
         while True:
             self._started = self._clock.monotonic()
             try:
-                await self._store_rows(rows)
+                written = await self._store_rows(rows)
             except PipelineError as error:
-                failures += 1
+                failures += error.reason != CONFLICT
                 if error.category is Category.PERMANENT:
                     self._recovered()  # the lake answered
                     raise
@@ -128,10 +135,20 @@ class TableWriter(Generic[T]):
                 self._failed(error)
             else:
                 self._recovered()
+                self._committer.rest(self._room_s(written))
                 return
             finally:
                 self._started = None
-            await self._sleep(pause_seconds(failures, self._jitter()))
+            await self._sleep(pause_seconds(max(failures, 1), self._jitter()))
+
+    def _room_s(self, written: Written) -> float:
+        return self._courtesy.room_s(
+            written.commit_s,
+            others=written.others,
+            since_s=written.since_s,
+            now_s=self._clock.monotonic(),
+            jitter=self._jitter(),
+        )
 
     def _stalled(self) -> bool:
         return self._started is not None and self._clock.monotonic() - self._started > STALL_SECONDS

@@ -116,6 +116,35 @@ async def test_the_first_item_after_a_pause_is_not_kept_for_the_whole_interval()
     await late
 
 
+async def test_no_flush_begins_while_the_table_is_left_to_others_unless_it_must() -> None:
+    """Neither full groups nor what became due during the flush begin one; `drain` does."""
+    sink = Sink()
+    sink.gate.clear()
+    committer = GroupCommitter(sink.flush, max_rows=2, max_delay_s=0)
+    first = _start(committer.write([1]))
+    await sink.started.wait()
+    more = _start(committer.write([2]), committer.write([3]), committer.write([4]))
+    await _until(lambda: committer.queued == 3)
+    committer.rest(HOURS)
+    sink.gate.set()
+    await asyncio.gather(*first)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (sink.flushed, committer.queued) == ([[1]], 3)
+    await committer.drain()
+    await asyncio.gather(*more)
+    assert sink.flushed == [[1], [2, 3], [4]]
+
+
+async def test_after_the_rest_a_flush_begins_by_itself() -> None:
+    """With what gathered meanwhile."""
+    sink = Sink()
+    committer = GroupCommitter(sink.flush, max_rows=10, max_delay_s=0)
+    committer.rest(0.02)
+    await asyncio.gather(committer.write([1]), committer.write([2]))
+    assert sink.flushed == [[1, 2]]
+
+
 async def test_a_write_returns_only_when_its_items_are_durable() -> None:
     """While the flush runs, nobody is told that it is over."""
     sink = Sink()

@@ -56,6 +56,21 @@ def test_nothing_to_write_is_no_commit(store: DeltaStore, location: LakeLocation
     assert not DeltaTable.is_deltatable(location.table_uri(things.name), storage_options=options)
 
 
+def test_a_write_tells_what_other_writers_did_since_the_last_one(
+    store: DeltaStore, location: LakeLocation, things: TableSpec
+) -> None:
+    """By their commits; the own ones and those before the first write do not count."""
+    other = DeltaStore(location)
+    other.merge(things, _rows(["a"]))
+    assert [store.merge(things, _rows([i])).others for i in "12"] == [0, 0]
+    for i in "bc":
+        other.merge(things, _rows([i]))
+    written = store.merge(things, _rows(["3"]))
+    assert written.others == 2
+    assert written.since_s >= written.commit_s > 0
+    assert store.merge(things, _rows(["4"])).others == 0
+
+
 def test_a_merge_inserts_new_rows_and_updates_stored_ones(store: DeltaStore, things: TableSpec) -> None:
     """Nulls stay out, created_at survives, equal keys of a batch become one row (I3, I4)."""
     store.merge(things, _rows(["1", "2"], newest="a", words=["w"]))
@@ -266,7 +281,7 @@ def test_a_table_that_was_deleted_and_made_anew_is_found_again(
 def test_endless_conflicts_end_as_a_transient_failure(
     location: LakeLocation, things: TableSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Five rounds with growing pauses, then the caller decides; nothing was written."""
+    """Five rounds with short pauses, then the caller decides; nothing was written."""
     pauses: list[float] = []
     store = DeltaStore(location, sleep=pauses.append, jitter=lambda: 0.5)
     rival = DeltaStore(location)
@@ -281,5 +296,5 @@ def test_endless_conflicts_end_as_a_transient_failure(
     with pytest.raises(PipelineError, match="lost against other writers 5 times") as caught:
         store.merge(things, _rows(["1"], newest="late"))
     assert (caught.value.category, caught.value.reason) == (Category.TRANSIENT, CONFLICT)
-    assert pauses == [0.05, 0.1, 0.2, 0.4, 0.8]
+    assert pauses == [0.05, 0.1, 0.2, 0.2, 0.2]
     assert rival.existing(things, ["1"], ["newest"]) == [{"thing_id": "1", "newest": "rival"}]

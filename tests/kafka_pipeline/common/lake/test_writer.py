@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -201,20 +202,47 @@ async def test_the_unforeseen_is_tried_again_and_then_told(
 
 
 async def test_crowding_is_no_outage(
-    lake: LakeWriter, store: DeltaStore, things: TableSpec, monkeypatch: pytest.MonkeyPatch
+    lake: LakeWriter, store: DeltaStore, things: TableSpec, pauses: Pauses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lost races are repeated without turning readiness off."""
+    """Lost races are repeated without turning readiness off, and soon: the lake is there."""
     merge, seen = store.merge, []
 
     def crowded(spec: TableSpec, rows: Iterable[Row]) -> Written:
         seen.append(lake.healthy)
-        if len(seen) < 3:
+        if len(seen) < 5:
             raise PipelineError("lost 5 times", Category.TRANSIENT, reason=CONFLICT)
         return merge(spec, rows)
 
     monkeypatch.setattr(store, "merge", crowded)
     await lake.table(things).write(_rows("1"))
-    assert seen == [True, True, True]
+    assert seen == [True] * 5
+    assert pauses.taken == [0.5] * 4
+
+
+async def test_a_shared_table_is_left_to_others_after_a_commit(
+    store: DeltaStore, things: TableSpec, location: LakeLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sees commits of another lets it come in between; rows gather meanwhile, and closing waits for nobody."""
+    lake = LakeWriter(store, flush_rows=1, flush_seconds=60, jitter=lambda: 0.5)
+    merge, flushed = store.merge, []
+
+    def slow(spec: TableSpec, rows: Iterable[Row]) -> Written:
+        flushed.append(sorted(str(row["thing_id"]) for row in rows))
+        return replace(merge(spec, rows), commit_s=100.0)
+
+    monkeypatch.setattr(store, "merge", slow)
+    writer = lake.table(things)
+    for number in "12":
+        await writer.write(_rows(number))  # alone: no commit waits for another
+    DeltaStore(location).merge(things, _rows("x"))
+    await writer.write(_rows("3"))
+    more = [asyncio.create_task(writer.write(_rows(number))) for number in "45"]
+    done, _ = await asyncio.wait(more, timeout=0.05)
+    assert not done
+    assert flushed == [["1"], ["2"], ["3"]]
+    await lake.close()
+    await asyncio.gather(*more)
+    assert flushed[3:] == [["4"], ["5"]]
 
 
 async def test_a_panic_of_the_native_library_ends_no_worker(
