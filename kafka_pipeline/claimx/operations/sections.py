@@ -11,13 +11,14 @@ from kafka_pipeline.claimx import api_health, api_metrics, monitoring
 from kafka_pipeline.common.azure import metrics as azure
 from kafka_pipeline.common.http import metrics as http
 from kafka_pipeline.common.lake import metrics as lake
+from kafka_pipeline.common.messaging import metrics as messaging
 from kafka_pipeline.common.observability import metrics as runtime
 from kafka_pipeline.common.observability.catalogue import CATALOGUE, MetricSpec
 from kafka_pipeline.common.resilience import breaker, limiter
 
 SECTIONS: Final[MappingProxyType[str, tuple[ModuleType, ...]]] = MappingProxyType(
     {
-        "The worker loop": (runtime,),
+        "The worker loop": (runtime, messaging),
         "Events and files": (monitoring,),
         "The ClaimX API": (api_metrics, api_health),
         "Breakers and limits": (breaker, limiter),

@@ -1,9 +1,10 @@
-"""A commit that takes no longer than it may: the client's own waits for as long as the broker is silent."""
+"""A commit that takes no longer than it may, and keeps nobody from serving the client meanwhile."""
 
 from __future__ import annotations
 
-import queue
-import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
@@ -14,47 +15,77 @@ from kafka_pipeline.common.messaging.errors import CommitError
 Answer = KafkaError | None
 """What the broker said of a commit; None is yes."""
 
+Serve = Callable[[float], None]
+"""Lets the client do what it does inside `consume` alone, for about so many seconds: answers, and rebalances."""
 
-class TimedCommit:
-    """Makes the client's blocking commit in a thread of its own and gives up waiting for it after a time.
+LOOK_S: Final = 0.005
+"""An answer is heard inside `consume`, which then goes on until its time is over."""
 
-    The consumer's thread must go on polling while the broker is away: it is what keeps the member in its group and the
-    worker's loop turning. A commit that was given up may still be carried out later, which is harmless: what it stores
-    was durable when it was asked for.
+_Place = tuple[str, int, int]
+"""Topic, partition, offset."""
 
-    Not inside a rebalance: there librdkafka answers a commit only to the thread that is in the callback (`commit_now`).
+
+class Commits:
+    """Asks the client to commit and hears its answer where the client gives it: inside `consume`.
+
+    Its blocking commit will not do. It waits for as long as the broker is silent, and what it waits for may be a
+    rebalance, which is served inside `consume` alone. In another thread it is no better: calls of one consumer follow
+    each other whatever thread they come from, so that `consume` waits for the commit, and neither ever ends. A worker
+    fell silent so once in ten restarts of its broker (`test_commits_go_on_after_the_broker_was_away`).
+
+    A commit that was given up may still be carried out later, which is harmless: what it stores was durable when it was
+    asked for, and commits of one consumer are carried out in order.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._running: threading.Thread | None = None
+    def __init__(self) -> None:
+        self._wanted: frozenset[_Place] = frozenset()
+        self._answers: list[Answer] = []
+
+    def options(self) -> dict[str, Any]:
+        """Return the property that makes the client answer here."""
+        return {"on_commit": self._heard}
 
     def ask(
-        self, client: confluent_kafka.Consumer, offsets: list[confluent_kafka.TopicPartition], timeout_s: float
+        self,
+        client: confluent_kafka.Consumer,
+        offsets: list[confluent_kafka.TopicPartition],
+        *,
+        timeout_s: float,
+        serve: Serve,
     ) -> Answer:
-        """Return the broker's answer. Raises CommitError if there is none in time, or the last one is still awaited."""
-        if self._running is not None and self._running.is_alive():
-            raise CommitError("offsets were not committed: the broker has not answered the commit before")
-        answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-        # A daemon: a silent broker must not hold the end of the process up.
-        self._running = threading.Thread(
-            target=lambda: answers.put(commit_now(client, offsets)), name=self._name, daemon=True
-        )
-        self._running.start()
+        """Return the broker's answer. Raises CommitError if there is none in time. Not inside a rebalance."""
+        self._wanted, self._answers = _places(offsets), []
+        deadline = time.monotonic() + timeout_s
         try:
-            answer = answers.get(timeout=timeout_s)
-        except queue.Empty:
-            raise CommitError(f"offsets were not committed: no answer in {timeout_s:g} s") from None
-        self._running.join()
-        return answer
+            client.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            return answer_of(error)
+        while not self._answers:
+            if time.monotonic() >= deadline:
+                self._wanted = frozenset()
+                raise CommitError(f"offsets were not committed: no answer in {timeout_s:g} s")
+            serve(LOOK_S)
+        return self._answers[0]
+
+    def _heard(self, error: Answer, offsets: Sequence[confluent_kafka.TopicPartition]) -> None:
+        if _places(offsets) == self._wanted:  # else the answer to one that was given up
+            self._answers.append(_first_error(error, offsets))
 
 
 def commit_now(client: confluent_kafka.Consumer, offsets: list[confluent_kafka.TopicPartition]) -> Answer:
-    """Commit in this thread, for as long as the client takes; return the broker's answer."""
+    """Commit inside a rebalance, for as long as the client takes; return the broker's answer.
+
+    There librdkafka answers nobody but the thread that is in the callback.
+    """
     try:
-        answers = client.commit(offsets=offsets, asynchronous=False)
+        return _first_error(None, client.commit(offsets=offsets, asynchronous=False))
     except KafkaException as error:
         return answer_of(error)
-    except RuntimeError as error:  # the consumer was closed meanwhile
-        return KafkaError(KafkaError._DESTROY, str(error))  # noqa: SLF001  librdkafka's own name for it
-    return next((answer.error for answer in answers if answer.error is not None), None)
+
+
+def _places(offsets: Sequence[confluent_kafka.TopicPartition]) -> frozenset[_Place]:
+    return frozenset((each.topic, each.partition, each.offset) for each in offsets)
+
+
+def _first_error(error: Answer, offsets: Sequence[confluent_kafka.TopicPartition]) -> Answer:
+    return error or next((each.error for each in offsets if each.error is not None), None)

@@ -13,7 +13,7 @@ import confluent_kafka
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
-from kafka_pipeline.common.messaging._kafka_commit import Answer, TimedCommit, commit_now
+from kafka_pipeline.common.messaging._kafka_commit import Answer, Commits, Serve, commit_now
 from kafka_pipeline.common.messaging._kafka_errors import (
     NOBODY_ANSWERS,
     RIGHTS,
@@ -25,6 +25,7 @@ from kafka_pipeline.common.messaging._kafka_errors import (
     connected,
     request_error,
 )
+from kafka_pipeline.common.messaging._kafka_membership import Finding, Membership
 from kafka_pipeline.common.messaging._kafka_settings import KafkaSettings
 from kafka_pipeline.common.messaging._kafka_thread import ConsumerThread
 from kafka_pipeline.common.messaging.errors import (
@@ -33,6 +34,7 @@ from kafka_pipeline.common.messaging.errors import (
     FencedError,
     MessagingError,
 )
+from kafka_pipeline.common.messaging.metrics import CLIENTS_REPLACED
 from kafka_pipeline.common.messaging.protocols import Offsets, RebalanceListener
 from kafka_pipeline.common.messaging.record import NO_TIMESTAMP, Headers, Record, TopicPartition
 
@@ -47,6 +49,12 @@ STALE_RETRIES = 10
 STALE_PAUSE_S = 0.1
 """A commit in the middle of a cooperative rebalance is refused although the partition may stay ours: asked again for
 about a second, which is longer than a rebalance among live members takes."""
+
+LOOK_TIMEOUT_S = 2.0
+"""How long a broker may take to show that it is there."""
+
+EARLY_RECORDS = 1_000
+"""Records that may come while the thread waits for the answer to a commit (I9)."""
 
 LET_GO_S = 5.0
 """How long a consumer that closes waits, beside its listener, for a rebalance under way to end."""
@@ -64,7 +72,7 @@ class KafkaConsumer:
         self._group = group
         self._voice = ClientVoice(settings.client_options, role="consumer")
         self._thread = ConsumerThread(f"kafka-consumer-{group}")
-        self._commits = TimedCommit(f"kafka-commit-{group}")
+        self._commits = Commits()
         self._client: confluent_kafka.Consumer | None = None
         self._listener: RebalanceListener | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -75,7 +83,11 @@ class KafkaConsumer:
         self._orphaned = False  # the caller of that fetch was cancelled
         self._asking = False  # the thread waits for the listener
         self._left: list[Record] = []
+        self._early: list[Record] = []  # came while the thread waited for something else; the next fetch has them
+        self._held: frozenset[TopicPartition] = frozenset()  # paused meanwhile, so that no more of them come
         self._complaint: MessagingError | None = None
+        self._topics: list[str] = []
+        self._membership = Membership(settings.session_timeout_s)
         self._closing: asyncio.Future[None] | None = None
 
     # What the worker calls, on the event loop.
@@ -177,16 +189,58 @@ class KafkaConsumer:
     # What happens in the thread.
 
     def _subscribe_in_thread(self, topics: list[str]) -> None:
+        self._topics = topics
         if self._client is None:
-            options = self._settings.consumer(self._group) | self._voice.options()
-            self._client = connected(partial(confluent_kafka.Consumer, options), self._voice)
+            self._client = self._new_client()
         self._require_topics(self._client, topics)
+        self._join(self._client)
+
+    def _new_client(self) -> confluent_kafka.Consumer:
+        options = self._settings.consumer(self._group) | self._voice.options() | self._commits.options()
+        client: confluent_kafka.Consumer = connected(partial(confluent_kafka.Consumer, options), self._voice)
+        return client
+
+    def _join(self, client: confluent_kafka.Consumer) -> None:
+        self._membership.begin(time.monotonic())
         try:
-            self._client.subscribe(
-                topics, on_assign=self._on_assigned, on_revoke=self._on_revoked, on_lost=self._on_lost
+            client.subscribe(
+                self._topics, on_assign=self._on_assigned, on_revoke=self._on_revoked, on_lost=self._on_lost
             )
         except KafkaException as error:
-            raise request_error(answer_of(error), f"subscribe {', '.join(topics)}") from None
+            raise request_error(answer_of(error), f"subscribe {', '.join(self._topics)}") from None
+
+    def _heal(self, client: confluent_kafka.Consumer) -> confluent_kafka.Consumer:
+        """Return the client; a new one where this one has lost its group for good (`Membership`).
+
+        Whether the broker is there is asked of the new one: what the old one is wrong about may be just that.
+        """
+        now_s = time.monotonic()
+        if not self._membership.is_due(now_s) or self._membership.look(client.memberid(), now_s) is Finding.WELL:
+            return client
+        fresh = self._new_client()
+        try:
+            fresh.list_topics(self._topics[0], timeout=LOOK_TIMEOUT_S)
+        except KafkaException:
+            self._dispose_of(fresh)
+            self._membership.begin(time.monotonic())
+            return client
+        self._replace(client, fresh)
+        return fresh
+
+    def _replace(self, client: confluent_kafka.Consumer, fresh: confluent_kafka.Consumer) -> None:
+        CLIENTS_REPLACED.inc()
+        _log.warning("kafka_consumer_replaced", group=self._group, cause="no place in its group")
+        lost, self._client = self._assigned, fresh
+        self._assigned = self._paused = self._held = frozenset()
+        self._early = []
+        if lost and self._listener is not None:
+            self._ask(self._listener.on_lost(lost), "on_lost")
+        self._dispose_of(client)
+        self._join(fresh)
+
+    def _dispose_of(self, client: confluent_kafka.Consumer) -> None:
+        # A daemon, since nobody knows how long a client in such a state takes to close.
+        threading.Thread(target=client.close, name=f"kafka-close-{self._group}", daemon=True).start()
 
     def _require_topics(self, client: confluent_kafka.Consumer, topics: list[str]) -> None:
         """Refuse unknown topics at once: librdkafka would wait for them without a word."""
@@ -212,6 +266,9 @@ class KafkaConsumer:
             raise BrokerRefusedError("poll before subscribe, or after close")
         deadline = time.monotonic() + timeout_s
         while True:
+            client = self._heal(client)
+            if early := self._take_early(client):
+                return early
             wait_s = min(SLICE_S, max(0.0, deadline - time.monotonic()))
             messages = client.consume(1, wait_s)
             if messages and max_records > 1:
@@ -243,32 +300,66 @@ class KafkaConsumer:
         if error.fatal() or code in UNKNOWN_TOPIC | RIGHTS:
             self._complaint = BrokerRefusedError(f"group {self._group}, topic {topic}: {error.name()}")
 
-    def _commit_in_thread(self, offsets: dict[TopicPartition, int]) -> None:
-        ours = {partition: offset for partition, offset in offsets.items() if partition in self._assigned}
-        if ours:
-            self._commit_ours(ours, partial(self._commits.ask, timeout_s=self._settings.request_timeout_s))
-        if len(ours) < len(offsets):
-            raise FencedError(f"not ours any more: {', '.join(sorted(map(str, offsets.keys() - ours.keys())))}")
-
-    def _commit_ours(self, offsets: Mapping[TopicPartition, int], commit: _Commit) -> None:
+    def _serve_client(self, seconds: float) -> None:
+        """Let the client answer and rebalance while the thread waits; keep what it brings for the next fetch."""
         client = self._client
         if client is None:
-            raise CommitError("the consumer is closed")
-        wanted = [confluent_kafka.TopicPartition(topic, number, at) for (topic, number), at in offsets.items()]
+            return
+        until_s = time.monotonic() + seconds
+        while (wait_s := until_s - time.monotonic()) > 0:
+            if len(self._early) >= EARLY_RECORDS and (more := self._assigned - self._paused - self._held):
+                client.pause(_native(more))
+                self._held |= more
+            records = self._records(client.consume(1, wait_s))  # first: a rebalance in it may change what is kept
+            self._early += records
+
+    def _take_early(self, client: confluent_kafka.Consumer) -> list[Record]:
+        early, self._early = self._early, []
+        if held := self._held - self._paused:
+            client.resume(_native(held))
+        self._held = frozenset()
+        return early
+
+    def _put_back(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, int]:
+        """Drop what came early of these partitions; return where each of them began."""
+        back = {record.topic_partition: record.offset for record in reversed(self._early)}
+        self._early = [record for record in self._early if record.topic_partition not in partitions]
+        return {partition: offset for partition, offset in back.items() if partition in partitions}
+
+    def _commit_in_thread(self, offsets: dict[TopicPartition, int]) -> None:
+        if self._asking:  # the listener commits: we are inside a rebalance
+            self._commit_ours(offsets, commit_now, time.sleep)
+        else:
+            ask = partial(self._commits.ask, timeout_s=self._settings.request_timeout_s, serve=self._serve_client)
+            self._commit_ours(offsets, ask, self._serve_client)
+        if gone := offsets.keys() - self._assigned:
+            raise FencedError(f"not ours any more: {', '.join(sorted(map(str, gone)))}")
+
+    def _commit_ours(self, offsets: Mapping[TopicPartition, int], commit: _Commit, pause: Serve) -> None:
         for attempt in range(STALE_RETRIES + 1):
-            error = commit(client, wanted)
+            client = self._client
+            if client is None:
+                raise CommitError("the consumer is closed")
+            # Anew each time: a rebalance may take some meanwhile, and commits more of them than we would.
+            wanted = [
+                confluent_kafka.TopicPartition(partition.topic, partition.partition, at)
+                for partition, at in offsets.items()
+                if partition in self._assigned
+            ]
+            error = commit(client, wanted) if wanted else None
             if error is None:
                 return
             if error.code() not in STALE_GENERATION or attempt == STALE_RETRIES:
                 raise commit_error(error)
-            time.sleep(STALE_PAUSE_S)
+            pause(STALE_PAUSE_S)
 
     def _pause_in_thread(self, partitions: frozenset[TopicPartition], back: Mapping[TopicPartition, int]) -> None:
         ours = partitions & self._assigned
+        early = self._put_back(ours)
         if self._client is not None and ours:
             self._client.pause(_native(ours))
             self._paused |= ours
-        for partition, offset in back.items():
+        for partition, offset in {**early, **back}.items():
             self._seek_in_thread(partition, offset)
 
     def _resume_in_thread(self, partitions: frozenset[TopicPartition]) -> None:
@@ -280,6 +371,7 @@ class KafkaConsumer:
     def _seek_in_thread(self, partition: TopicPartition, offset: int) -> None:
         if self._client is None or partition not in self._assigned:
             return
+        self._put_back(frozenset({partition}))
         target = confluent_kafka.TopicPartition(partition.topic, partition.partition, offset)
         try:
             self._client.seek(target)
@@ -287,16 +379,16 @@ class KafkaConsumer:
             # Assigned a moment ago, its fetcher has not started yet and cannot seek; assigned anew, it starts there.
             self._client.incremental_unassign([target])
             self._client.incremental_assign([target])
-            if partition in self._paused:
+            if partition in self._paused | self._held:
                 self._client.pause([target])
 
     def _close_in_thread(self) -> None:
-        client, self._left = self._client, []
+        client, self._left, self._early = self._client, [], []
         if client is not None:
             self._let_go(client)
             client.close()  # asks the listener as in a rebalance, if anything is left
         self._client = None
-        self._assigned = self._paused = frozenset()
+        self._assigned = self._paused = self._held = frozenset()
 
     def _let_go(self, client: confluent_kafka.Consumer) -> None:
         """Give up all partitions while the client is still a member: their last commit is heard, and `close` is quick.
@@ -320,6 +412,9 @@ class KafkaConsumer:
             self._ask(self._listener.on_assigned(added), "on_assigned")
 
     def _on_revoked(self, client: confluent_kafka.Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
+        if client is not self._client:  # one that was replaced, at its close
+            client.incremental_unassign(partitions)
+            return
         gone = _ours(partitions)
         if gone and self._listener is not None:
             answer = self._ask(self._listener.on_revoked(gone), "on_revoked") or {}
@@ -329,6 +424,9 @@ class KafkaConsumer:
         self._give_up(client, gone, partitions)
 
     def _on_lost(self, client: confluent_kafka.Consumer, partitions: list[confluent_kafka.TopicPartition]) -> None:
+        if client is not self._client:  # one that was replaced, at its close
+            client.incremental_unassign(partitions)
+            return
         lost = _ours(partitions)
         self._assigned -= lost  # before the listener is asked: it must not commit what someone else has
         if lost and self._listener is not None:
@@ -337,7 +435,7 @@ class KafkaConsumer:
 
     def _commit_before_leaving(self, offsets: Mapping[TopicPartition, int]) -> None:
         try:
-            self._commit_ours(offsets, commit_now)
+            self._commit_ours(offsets, commit_now, time.sleep)
         except CommitError as error:
             # The records will be delivered again, which every consumer tolerates (I6).
             _log.warning("revoke_commit_failed", group=self._group, error=str(error))
@@ -352,10 +450,12 @@ class KafkaConsumer:
 
         The client keeps a pause for as long as it lives: a partition that comes back would stay silent for ever.
         """
-        if paused := gone & self._paused:
+        if paused := gone & (self._paused | self._held):
             client.resume(_native(paused))
         self._assigned -= gone
         self._paused -= gone
+        self._held -= gone
+        self._put_back(gone)
         self._left = [record for record in self._left if record.topic_partition not in gone]
         client.incremental_unassign(native)
 
