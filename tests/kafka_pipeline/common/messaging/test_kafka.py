@@ -27,7 +27,7 @@ from kafka_pipeline.common.messaging import (
     TopicPartition,
     TopicRefusedError,
 )
-from kafka_pipeline.common.messaging._kafka_consumer import headers_of
+from kafka_pipeline.common.messaging._kafka_consumer import KafkaConsumer, headers_of
 from kafka_pipeline.common.messaging._kafka_errors import ClientVoice, commit_error, produce_error, request_error
 from kafka_pipeline.common.messaging._kafka_thread import ConsumerThread
 from kafka_pipeline.common.messaging.kafka import KafkaBroker, KafkaSettings
@@ -254,20 +254,18 @@ async def test_a_member_that_stops_polling_loses_its_partitions_and_is_told(
         bootstrap_servers=kafka_bootstrap, session_timeout_s=6, max_poll_interval_s=6, heartbeat_interval_s=0.2
     )
     broker, topic = KafkaBroker(settings), unique("topic")
-    admin, consumer = broker.admin(), broker.consumer(unique("group"))
+    admin, consumer = broker.admin(), KafkaConsumer(settings, unique("group"))
     await admin.create_topics([NewTopic(name=topic, partitions=1)])
     partition = TopicPartition(topic, 0)
     await consumer.subscribe([topic], tape)
     while not consumer.assignment():
         await consumer.poll(1, 0.1)
-
-    async def commit_on() -> None:
-        while True:  # it is the client's own clock that decides when we are gone: ask until it does
-            await consumer.commit({partition: 0})
-            await asyncio.sleep(0.2)
-
+    deadline = time.monotonic() + 20
+    while consumer._client is None or consumer._client.memberid():  # its own clock decides when we are gone
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.2)
     with pytest.raises(FencedError):
-        await asyncio.wait_for(commit_on(), 20)
+        await consumer.commit({partition: 0})
     deadline = time.monotonic() + 20
     while not tape.of("lost") or not consumer.assignment():
         assert time.monotonic() < deadline
