@@ -30,8 +30,8 @@ class Commits:
 
     Its blocking commit will not do. It waits for as long as the broker is silent, and what it waits for may be a
     rebalance, which is served inside `consume` alone. In another thread it is no better: calls of one consumer follow
-    each other whatever thread they come from, so that `consume` waits for the commit, and neither ever ends. A worker
-    fell silent so once in ten restarts of its broker (`test_commits_go_on_after_the_broker_was_away`).
+    each other whatever thread they come from, so that `consume` waits for the commit, and neither ever ends. Workers
+    fell silent so when their broker was restarted (`test_commits_go_on_after_the_broker_was_away`).
 
     A commit that was given up may still be carried out later, which is harmless: what it stores was durable when it was
     asked for, and commits of one consumer are carried out in order.

@@ -190,10 +190,15 @@ class KafkaConsumer:
 
     def _subscribe_in_thread(self, topics: list[str]) -> None:
         self._topics = topics
-        if self._client is None:
-            self._client = self._new_client()
-        self._require_topics(self._client, topics)
-        self._join(self._client)
+        client = self._client or self._new_client()
+        try:
+            self._require_topics(client, topics)
+        except MessagingError:
+            self._client = None  # the next try has a new one: see `Membership`
+            client.close()
+            raise
+        self._client = client
+        self._join(client)
 
     def _new_client(self) -> confluent_kafka.Consumer:
         options = self._settings.consumer(self._group) | self._voice.options() | self._commits.options()

@@ -24,9 +24,9 @@ class Finding(Enum):
 class Membership:
     """Decides whether a client has lost its group for good. Pure: the time, in seconds, is passed in.
 
-    After one restart of a broker in some hundred, librdkafka 2.16 does not connect to it again: its requests time out
-    unsent, those to the group's coordinator or all, while other clients work. It has no place in its group then, and no
-    member id.
+    Of some hundred clients whose broker is restarted, one of librdkafka 2.16 does not connect to it again: its requests
+    time out unsent, those to the group's coordinator or all, while other clients work. It has no place in its group
+    then, and no member id.
     """
 
     def __init__(self, session_s: float) -> None:

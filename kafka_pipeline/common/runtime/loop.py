@@ -35,7 +35,15 @@ from operator import attrgetter
 import structlog
 
 from kafka_pipeline.common.clock import SYSTEM_CLOCK, Clock
-from kafka_pipeline.common.messaging import CommitError, Consumer, FencedError, Producer, Record, TopicPartition
+from kafka_pipeline.common.messaging import (
+    BrokerUnavailableError,
+    CommitError,
+    Consumer,
+    FencedError,
+    Producer,
+    Record,
+    TopicPartition,
+)
 from kafka_pipeline.common.observability import metrics
 from kafka_pipeline.common.observability.tracing import NO_TRACER, Tracer
 from kafka_pipeline.common.resilience.flood import FloodGuard
@@ -150,7 +158,7 @@ class WorkerLoop:
             self._last_turn_s = self._last_begun_s = self._clock.monotonic()
             self._drains = False
             try:
-                await self._consumer.subscribe(self._topics, self)
+                await self._join(stop)
                 while not stop.is_set() and self._batches.defect is None:
                     await self._turn()
             finally:
@@ -202,6 +210,20 @@ class WorkerLoop:
     def waiting_for(self) -> frozenset[str]:
         """What its records wait for: dependencies that are down. Empty when all is well."""
         return self._batches.waiting_for
+
+    async def _join(self, stop: asyncio.Event) -> None:
+        """Join the group. A broker that went away since somebody looked is waited for, as it is later on."""
+        while not stop.is_set():
+            self._last_turn_s = self._clock.monotonic()
+            try:
+                await self._consumer.subscribe(self._topics, self)
+            except BrokerUnavailableError as error:
+                self._log.warning("group_not_joined", error=str(error))
+            else:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.produce_retry_initial_s):
+                    await stop.wait()
 
     # -- the turn ------------------------------------------------------------------------------------------------
 

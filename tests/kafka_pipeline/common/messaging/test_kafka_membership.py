@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
+from kafka_pipeline.common.messaging import BrokerUnavailableError, _kafka_consumer
 from kafka_pipeline.common.messaging import TopicPartition as Place
-from kafka_pipeline.common.messaging import _kafka_consumer
 from kafka_pipeline.common.messaging._kafka_consumer import KafkaConsumer
 from kafka_pipeline.common.messaging._kafka_membership import LOOK_EVERY_S, OUTCAST_S, Finding, Membership
 from kafka_pipeline.common.messaging._kafka_settings import KafkaSettings
@@ -53,9 +54,13 @@ class _Client:
     def memberid(self) -> str:
         return self.member_id
 
-    def list_topics(self, topic: str, timeout: float) -> None:
+    def list_topics(self, topic: str | None = None, *, timeout: float) -> Any:
         if not self.sees_broker:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return SimpleNamespace(topics={"topic": SimpleNamespace(error=None)})
+
+    def poll(self, timeout_s: float) -> None:
+        """Nothing to hear."""
 
     def subscribe(self, topics: list[str], **callbacks: Callable[..., None]) -> None:
         self.calls.append(f"subscribe {', '.join(topics)}")
@@ -137,3 +142,17 @@ async def test_while_the_broker_is_away_nothing_is_replaced(monkeypatch: pytest.
         await asyncio.sleep(0.001)
     assert (listener.lost, client.calls) == ([], [])
     assert not consumer._membership.is_due(time.monotonic()), "it is tried now and then, not at each poll"
+
+
+async def test_whoever_could_not_join_tries_with_a_new_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first one did not see may be there."""
+    clients = [_Client(sees_broker=False), _Client()]
+    made = iter(clients)
+    monkeypatch.setattr(_kafka_consumer, "connected", lambda _make, _voice: next(made))
+    consumer = KafkaConsumer(SETTINGS, "group")
+    with pytest.raises(BrokerUnavailableError):
+        await consumer.subscribe(["topic"], _Listener())
+    await consumer.subscribe(["topic"], _Listener())
+    while clients[0].calls != ["close"]:  # another thread
+        await asyncio.sleep(0.001)
+    assert clients[1].calls == ["subscribe topic"]

@@ -9,7 +9,15 @@ from dataclasses import replace
 import pytest
 
 from kafka_pipeline.common.failures import Category, PipelineError
-from kafka_pipeline.common.messaging import Broker, Message, NewTopic, Record, TopicPartition
+from kafka_pipeline.common.messaging import (
+    Broker,
+    BrokerUnavailableError,
+    Message,
+    NewTopic,
+    RebalanceListener,
+    Record,
+    TopicPartition,
+)
 from kafka_pipeline.common.runtime.batching import Ordering
 from kafka_pipeline.common.runtime.loop import WorkerLoop
 from kafka_pipeline.common.runtime.outcomes import Dead, Done, Outcome, Retry, Skip
@@ -366,6 +374,40 @@ async def test_a_defect_ends_the_worker_and_commits_nothing_of_its_batch(bench: 
         with pytest.raises(ZeroDivisionError):
             await loop.run(asyncio.Event())
     assert await bench.committed() == 0
+
+
+async def test_a_broker_that_goes_away_as_a_worker_joins_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was there when the worker looked; the worker joins when it is back."""
+    consumer = bench.broker.consumer(bench.group)
+    subscribe, refusals = consumer.subscribe, [BrokerUnavailableError("metadata: _TRANSPORT")] * 2
+
+    async def away(topics: Sequence[str], listener: RebalanceListener) -> None:
+        if refusals:
+            raise refusals.pop()
+        await subscribe(topics, listener)
+
+    monkeypatch.setattr(consumer, "subscribe", away)
+    monkeypatch.setattr(bench.broker, "consumer", lambda _group: consumer)
+    await bench.fill(b"0")
+    async with bench.running(bench.processor(done)):
+        await bench.commits(1)
+    assert not refusals
+
+
+async def test_a_stop_does_not_wait_for_a_broker_that_is_away(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was begun, so there is nothing to finish."""
+    consumer, asked = bench.broker.consumer(bench.group), asyncio.Event()
+
+    async def away(_topics: Sequence[str], _listener: RebalanceListener) -> None:
+        asked.set()
+        raise BrokerUnavailableError("metadata: _TRANSPORT")
+
+    monkeypatch.setattr(consumer, "subscribe", away)
+    monkeypatch.setattr(bench.broker, "consumer", lambda _group: consumer)
+    async with bench.running(bench.processor(done)):
+        await asked.wait()
 
 
 async def test_two_workers_share_the_work_and_lose_none_of_it(broker: Broker, unique: Callable[..., str]) -> None:
