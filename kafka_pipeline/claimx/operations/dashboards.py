@@ -229,6 +229,7 @@ WORKERS: Final = Dashboard(
                 _panel("Commits", "ops", _rate("commits_total", "worker", "result", where=_WORKER)),
                 _panel("Redeliveries", "ops", _rate("redeliveries_total", "worker", where=_WORKER)),
                 _panel("Sends not acknowledged", "ops", _rate("produce_failures_total", "worker", where=_WORKER)),
+                _panel("Clients replaced", "ops", _rate("kafka_clients_replaced_total", "job")),
                 _panel("Retries by delay", "ops", _rate("retries_scheduled_total", "kind", "delay"), stacked=True),
             ),
         ),
