@@ -319,17 +319,16 @@ class KafkaConsumer:
             self._early += records
 
     def _take_early(self, client: confluent_kafka.Consumer) -> list[Record]:
-        early, self._early = self._early, []
+        """Hand out what came early, but for partitions that were paused since: theirs waits for the resume."""
+        early = [record for record in self._early if record.topic_partition not in self._paused]
+        self._early = [record for record in self._early if record.topic_partition in self._paused]
         if held := self._held - self._paused:
             client.resume(_native(held))
         self._held = frozenset()
         return early
 
-    def _put_back(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, int]:
-        """Drop what came early of these partitions; return where each of them began."""
-        back = {record.topic_partition: record.offset for record in reversed(self._early)}
+    def _drop_early(self, partitions: frozenset[TopicPartition]) -> None:
         self._early = [record for record in self._early if record.topic_partition not in partitions]
-        return {partition: offset for partition, offset in back.items() if partition in partitions}
 
     def _commit_in_thread(self, offsets: dict[TopicPartition, int]) -> None:
         if self._asking:  # the listener commits: we are inside a rebalance
@@ -360,11 +359,10 @@ class KafkaConsumer:
 
     def _pause_in_thread(self, partitions: frozenset[TopicPartition], back: Mapping[TopicPartition, int]) -> None:
         ours = partitions & self._assigned
-        early = self._put_back(ours)
         if self._client is not None and ours:
             self._client.pause(_native(ours))
             self._paused |= ours
-        for partition, offset in {**early, **back}.items():
+        for partition, offset in back.items():
             self._seek_in_thread(partition, offset)
 
     def _resume_in_thread(self, partitions: frozenset[TopicPartition]) -> None:
@@ -376,7 +374,7 @@ class KafkaConsumer:
     def _seek_in_thread(self, partition: TopicPartition, offset: int) -> None:
         if self._client is None or partition not in self._assigned:
             return
-        self._put_back(frozenset({partition}))
+        self._drop_early(frozenset({partition}))
         target = confluent_kafka.TopicPartition(partition.topic, partition.partition, offset)
         try:
             self._client.seek(target)
@@ -460,7 +458,7 @@ class KafkaConsumer:
         self._assigned -= gone
         self._paused -= gone
         self._held -= gone
-        self._put_back(gone)
+        self._drop_early(gone)
         self._left = [record for record in self._left if record.topic_partition not in gone]
         client.incremental_unassign(native)
 

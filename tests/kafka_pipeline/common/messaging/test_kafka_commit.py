@@ -162,13 +162,25 @@ async def test_records_that_come_before_the_answer_are_delivered_in_order() -> N
     await consumer.close()
 
 
-async def test_a_pause_takes_back_what_came_before_the_answer() -> None:
-    """It comes again after the resume, from where it began; other partitions keep theirs."""
-    consumer, client = member([_Message(ONE, 3), _Message(ONE, 4), _Message(TWO, 8)])
+async def test_what_came_early_of_a_paused_partition_waits_for_the_resume() -> None:
+    """And is no longer there once it was sought elsewhere; other partitions have theirs at once."""
+    consumer, client = member([_Message(ONE, 3), _Message(TWO, 8), _Message(ONE, 4)])
     await consumer.commit({ONE: 3})
     await consumer.pause([ONE])
-    assert client.calls[1:] == [("pause", [(0, 0)]), ("seek", [(0, 3)])]
     assert offsets_of(await consumer.poll(9, 0)) == [(1, 8)]
+    await consumer.resume([ONE])
+    assert offsets_of(await consumer.poll(9, 0)) == [(0, 3), (0, 4)]
+    assert client.calls[1:] == [("pause", [(0, 0)]), ("resume", [(0, 0)])]
+    await consumer.close()
+
+
+async def test_what_came_early_is_forgotten_by_a_seek() -> None:
+    """It would come twice, or out of order."""
+    consumer, client = member([_Message(ONE, 3), _Message(TWO, 8)])
+    await consumer.commit({ONE: 3})
+    await consumer.seek(ONE, 2)
+    assert offsets_of(await consumer.poll(9, 0)) == [(1, 8)]
+    assert client.calls[1:] == [("seek", [(0, 2)])]
     await consumer.close()
 
 

@@ -424,16 +424,22 @@ async def test_two_workers_share_the_work_and_lose_none_of_it(broker: Broker, un
         await asyncio.sleep(0.005)
         return Done()
 
-    values = [str(number).encode() for number in range(400)]
+    values: list[bytes] = []
     feeder = broker.producer()
+
+    async def feed() -> None:
+        more = [str(len(values) + number).encode() for number in range(100)]
+        values.extend(more)
+        await feeder.send([Message(topic=made.work, key=value, value=value) for value in more])
+
     first, second = made.processor(slowly), made.processor(slowly)
     settings = replace(FAST, max_in_flight_records=8, max_waiting_records=40)
     async with made.running(first, settings):
-        await feeder.send([Message(topic=made.work, key=value, value=value) for value in values[:200]])
+        await feed()
         await until(lambda: len(first.seen) > 10)
-        async with made.running(second, settings):
-            await feeder.send([Message(topic=made.work, key=value, value=value) for value in values[200:]])
-            await until(lambda: len(second.seen) > 10)
+        async with made.running(second, settings), asyncio.timeout(PATIENCE_S):
+            while len(second.seen) <= 10:  # the first is fast: without more it may be through before the second joins
+                await feed()
         async with asyncio.timeout(PATIENCE_S):
             partitions = [TopicPartition(made.work, number) for number in range(4)]
             while sum((await made.admin.group_offsets(made.group, partitions)).values()) < len(values):
